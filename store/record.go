@@ -1,0 +1,85 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"koguma/policy"
+)
+
+// record is how a resource is kept: as JSON, with the version that is no part of the resource's own JSON.
+type record struct {
+	Version  uint64          `json:"version"`
+	Resource policy.Resource `json:"resource"`
+}
+
+// maxKey is how long mesh and name may be together. Every store keeps to it, so that none takes what another would not.
+const maxKey = 4096
+
+// checkKey refuses a key that could not be kept, or that r, unless nil, does not belong under.
+func checkKey(key policy.Key, r policy.Resource) error {
+	sample := policy.New(key.Type)
+	switch {
+	case sample == nil:
+		return fmt.Errorf("store: %s: there is no type %q", key, key.Type)
+	case r != nil && reflect.TypeOf(r) != reflect.TypeOf(sample):
+		return fmt.Errorf("store: %s: its type is not that of a %T", key, r)
+	case key.Name == "":
+		return fmt.Errorf("store: %s: a resource without a name cannot be kept", key)
+	case len(key.Mesh)+len(key.Name) > maxKey:
+		return fmt.Errorf("store: %s: mesh and name together are longer than %d bytes", key.Type, maxKey)
+	}
+	return nil
+}
+
+// recordKey is a key within the resources of its type. It sorts as the keys do, and no two keys have the same: a NUL
+// ends the mesh, unless 0xff follows.
+func recordKey(key policy.Key) []byte {
+	return []byte(strings.ReplaceAll(key.Mesh, "\x00", "\x00\xff") + "\x00" + key.Name)
+}
+
+// seal is the record of r, and r as the record will be read. It refuses what would be read back as something else,
+// such as a string that is not UTF-8: better now than at the next start.
+func seal(r policy.Resource) ([]byte, policy.Resource, error) {
+	key := r.Metadata().Key()
+	data, err := encode(record{Version: r.Metadata().Version, Resource: r})
+	if err != nil {
+		return nil, nil, fmt.Errorf("store: %s cannot be kept: %w", key, err)
+	}
+	kept, err := unseal(key.Type, data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("store: %s cannot be kept: %w", key, err)
+	}
+	again, err := encode(record{Version: kept.Metadata().Version, Resource: kept})
+	if err != nil || !bytes.Equal(data, again) {
+		return nil, nil, fmt.Errorf("store: %s cannot be kept: it would not be read back as it is", key)
+	}
+	return data, kept, nil
+}
+
+// unseal is the resource that a record of type t holds.
+func unseal(t policy.Type, data []byte) (policy.Resource, error) {
+	rec := record{Resource: policy.New(t)}
+	if rec.Resource == nil {
+		return nil, fmt.Errorf("there is no type %q", t)
+	}
+	if err := decode(data, &rec); err != nil {
+		return nil, err
+	}
+	if rec.Resource == nil || rec.Version == 0 || rec.Resource.Metadata().Type != t {
+		return nil, fmt.Errorf("it does not hold a %s with a version", t)
+	}
+	rec.Resource.Metadata().Version = rec.Version
+	return rec.Resource, nil
+}
+
+func encode(v any) ([]byte, error) { return json.Marshal(v) }
+
+func decode(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
