@@ -1,0 +1,103 @@
+package xds
+
+import (
+	"time"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"strings"
+)
+
+// streamIdle ends an HTTP stream on which nothing has moved for so long. How long a request may take is for the
+// workloads to say, not for the proxies between them.
+const streamIdle = 30 * time.Minute
+
+// attempts is how often a connection or a request that has not reached anybody is tried.
+const attempts = 3
+
+// inboundFilters leads to the workload those whom the rules let in. Without rules that is everybody.
+func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC) []*listenerv3.Filter {
+	prefix := strings.NewReplacer(":", "_", ".", "_").Replace(inboundName(in.Listen))
+	cluster := workloadName(in.Workload)
+	if isHTTP(in.Protocol) {
+		var before []*hcmv3.HttpFilter
+		if rules != nil {
+			before = append(before, httpFilter("envoy.filters.http.rbac", &httprbacv3.RBAC{Rules: rules}))
+		}
+		route := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
+		return []*listenerv3.Filter{connectionManager(prefix, "inbound:"+in.Service, route, before...)}
+	}
+	var filters []*listenerv3.Filter
+	if rules != nil {
+		filters = append(filters, filter("envoy.filters.network.rbac", &rbacv3.RBAC{Rules: rules, StatPrefix: prefix + "."}))
+	}
+	return append(filters, tcpProxy(prefix, cluster))
+}
+
+// outboundFilters leads to the instances of a service. Only what has not reached any of them is tried again, so that
+// nothing is done twice.
+func outboundFilters(out *Outbound) []*listenerv3.Filter {
+	cluster := out.Endpoints.Cluster
+	if !isHTTP(out.Protocol) {
+		return []*listenerv3.Filter{tcpProxy(cluster, cluster)}
+	}
+	route := &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
+		RetryPolicy: &routev3.RetryPolicy{
+			RetryOn:    "connect-failure,refused-stream,reset-before-request",
+			NumRetries: wrapperspb.UInt32(attempts - 1),
+		},
+	}
+	return []*listenerv3.Filter{connectionManager(cluster, "outbound:"+out.Service, route)}
+}
+
+func tcpProxy(prefix, cluster string) *listenerv3.Filter {
+	return filter("envoy.filters.network.tcp_proxy", &tcpv3.TcpProxy{
+		StatPrefix:         prefix,
+		ClusterSpecifier:   &tcpv3.TcpProxy_Cluster{Cluster: cluster},
+		MaxConnectAttempts: wrapperspb.UInt32(attempts),
+	})
+}
+
+// connectionManager sends all requests one way. It changes nothing that the workloads could see but what HTTP has
+// proxies change.
+func connectionManager(prefix, routes string, route *routev3.RouteAction, before ...*hcmv3.HttpFilter) *listenerv3.Filter {
+	route.Timeout = durationpb.New(0)
+	return filter("envoy.filters.network.http_connection_manager", &hcmv3.HttpConnectionManager{
+		StatPrefix:                 prefix,
+		StreamIdleTimeout:          durationpb.New(streamIdle),
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
+		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
+			Name:             routes,
+			ValidateClusters: wrapperspb.Bool(false),
+			VirtualHosts: []*routev3.VirtualHost{{
+				Name:    "all",
+				Domains: []string{"*"},
+				Routes: []*routev3.Route{{
+					Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+					Action: &routev3.Route_Route{Route: route},
+				}},
+			}},
+		}},
+		HttpFilters: append(before, httpFilter("envoy.filters.http.router", &routerv3.Router{})),
+	})
+}
+
+func filter(name string, config proto.Message) *listenerv3.Filter {
+	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(config)}}
+}
+
+func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(config)}}
+}

@@ -1,0 +1,67 @@
+package xds
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	"google.golang.org/protobuf/proto"
+)
+
+// maxChains bounds the filter chains of an inbound. Each costs Envoy memory, and time at every change of the listener;
+// the sources beyond the bound share the default chain.
+const maxChains = 128
+
+// inboundListener is the listener of an inbound.
+//
+// Under mTLS it has a filter chain for each service that is let in, chosen by the SNI with which that service's
+// proxies dial. So a change of the permission touches the connections of those sources only whom it concerns: Envoy
+// drains a chain that goes, and leaves alone those that stay. The chains lead nowhere that the default chain does not:
+// each judges by certificate, and a peer that dials with another name or none is judged by the default chain.
+func inboundListener(v *View, in *Inbound) named {
+	name := inboundName(in.Listen)
+	return named{name, func() proto.Message {
+		l := &listenerv3.Listener{
+			Name:             name,
+			Address:          address(in.Listen),
+			TrafficDirection: corev3.TrafficDirection_INBOUND,
+		}
+		if !v.MTLS {
+			l.FilterChains = []*listenerv3.FilterChain{{Filters: inboundFilters(in, nil)}}
+			return l
+		}
+		l.ListenerFilters = []*listenerv3.ListenerFilter{{
+			Name:       "envoy.filters.listener.tls_inspector",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(&inspectorv3.TlsInspector{})},
+		}}
+		tls := downstreamTLS(v.Mesh, IdentitySecretName(v.Mesh, in.Service, in.Service == v.Service))
+		for _, source := range in.Sources[:min(len(in.Sources), maxChains)] {
+			l.FilterChains = append(l.FilterChains, &listenerv3.FilterChain{
+				Name: source,
+				FilterChainMatch: &listenerv3.FilterChainMatch{
+					ServerNames: []string{ServerName(source, in.Service, v.Mesh)},
+				},
+				TransportSocket: tls,
+				Filters:         inboundFilters(in, allow(v.Mesh, []string{source}, false)),
+			})
+		}
+		l.DefaultFilterChain = &listenerv3.FilterChain{
+			Name:            "default",
+			TransportSocket: tls,
+			Filters:         inboundFilters(in, allow(v.Mesh, in.Sources, in.Any)),
+		}
+		return l
+	}}
+}
+
+// outboundListener is the listener of an outbound.
+func outboundListener(out *Outbound) named {
+	name := outboundName(out.Listen)
+	return named{name, func() proto.Message {
+		return &listenerv3.Listener{
+			Name:             name,
+			Address:          address(out.Listen),
+			TrafficDirection: corev3.TrafficDirection_OUTBOUND,
+			FilterChains:     []*listenerv3.FilterChain{{Filters: outboundFilters(out)}},
+		}
+	}}
+}
