@@ -96,6 +96,21 @@ func Kinds() []Kind {
 	}
 }
 
+// KindOf is the kind of that type.
+func KindOf(t Type) (Kind, bool) { return kindBy(func(k Kind) bool { return k.Type == t }) }
+
+// KindAt is the kind with that segment of a REST path.
+func KindAt(path string) (Kind, bool) { return kindBy(func(k Kind) bool { return k.Path == path }) }
+
+func kindBy(is func(Kind) bool) (Kind, bool) {
+	for _, k := range Kinds() {
+		if is(k) {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
 // New is an empty resource of the type, its Type already set; nil for a type that does not exist.
 func New(t Type) Resource {
 	var r Resource
