@@ -11,6 +11,8 @@ import (
 const (
 	TagService  = "kuma.io/service"
 	TagProtocol = "kuma.io/protocol"
+	TagZone     = "kuma.io/zone"
+	TagInstance = "kuma.io/instance"
 )
 
 // Protocol is what an inbound speaks. Anything that is not HTTP is carried as TCP.
@@ -24,6 +26,11 @@ const (
 	ProtocolGRPC  Protocol = "grpc"
 	ProtocolKafka Protocol = "kafka"
 )
+
+// protocols lists the protocols.
+func protocols() []Protocol {
+	return []Protocol{ProtocolTCP, ProtocolHTTP, ProtocolHTTP2, ProtocolGRPC, ProtocolKafka}
+}
 
 // Dataplane is one proxy and the workload beside it.
 type Dataplane struct {

@@ -1,5 +1,12 @@
 package policy
 
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
 // TrafficPermission lets the services that a source names in at the inbounds that a destination names. Under mTLS
 // nobody gets in without one.
 type TrafficPermission struct {
@@ -15,3 +22,43 @@ type Selector struct {
 
 // Any, as a tag's value in a selector, stands for every value.
 const Any = "*"
+
+// Validate implements [Resource]. Sources name services and nothing else for now, since nothing else of them could be
+// enforced.
+func (p *TrafficPermission) Validate() error {
+	var bad problems
+	bad.checkMeta(&p.Meta, TypeTrafficPermission)
+	bad.checkSelectors("sources", p.Sources)
+	bad.checkSelectors("destinations", p.Destinations)
+	for i, s := range p.Sources {
+		for _, k := range slices.Sorted(maps.Keys(s.Match)) {
+			if k != TagService {
+				bad.add(tagField(fmt.Sprintf("sources[%d].match", i), k),
+					"not enforced here: a source can be named by %s only", TagService)
+			}
+		}
+	}
+	return bad.err()
+}
+
+func (p *problems) checkSelectors(field string, selectors []Selector) {
+	if len(selectors) == 0 {
+		p.add(field, "must have at least one element")
+	}
+	for i, s := range selectors {
+		at := fmt.Sprintf("%s[%d].match", field, i)
+		if len(s.Match) == 0 {
+			p.add(at, "must have at least one tag; all services are %s: %q", TagService, Any)
+		}
+		for _, k := range slices.Sorted(maps.Keys(s.Match)) {
+			p.check(tagField(at, k), ValidTagKey(k))
+			switch v := s.Match[k]; {
+			case v == Any:
+			case strings.Contains(v, Any):
+				p.add(tagField(at, k), "%s: only the whole value can be %q", quote(v), Any)
+			default:
+				p.check(tagField(at, k), ValidTagValue(v))
+			}
+		}
+	}
+}

@@ -1,6 +1,10 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Secret is something of a mesh that only administrators and the control plane may have.
 type Secret struct {
@@ -24,10 +28,47 @@ func (b Bytes) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "[%d secret bytes]",
 
 // SigningKeyPrefix is how the names of the keys that sign the data plane tokens of a mesh begin; a serial number
 // follows.
-func SigningKeyPrefix(mesh string) string { return "dataplane-token-signing-key-" + mesh + "-" }
+func SigningKeyPrefix(mesh string) string { return signingKey + mesh + "-" }
+
+const signingKey = "dataplane-token-signing-key-"
 
 // CACertName is the secret with the certificate of a builtin backend, in PEM.
 func CACertName(mesh, backend string) string { return mesh + ".ca-builtin-cert-" + backend }
 
 // CAKeyName is the secret with the private key of a builtin backend, in PEM.
 func CAKeyName(mesh, backend string) string { return mesh + ".ca-builtin-key-" + backend }
+
+// Validate implements [Resource]. It looks at the name and not at what is inside.
+func (s *Secret) Validate() error {
+	var bad problems
+	bad.checkMeta(&s.Meta, TypeSecret)
+	bad.checkData(s.Data)
+	if strings.HasPrefix(s.Name, signingKey) {
+		serial, ok := strings.CutPrefix(s.Name, SigningKeyPrefix(s.Mesh))
+		if !ok || !isSerial(serial) {
+			bad.add("name", "a signing key must be named %s and a serial number from 1 on, without leading zeros",
+				SigningKeyPrefix(s.Mesh))
+		}
+	}
+	return bad.err()
+}
+
+// Validate implements [Resource].
+func (s *GlobalSecret) Validate() error {
+	var bad problems
+	bad.checkMeta(&s.Meta, TypeGlobalSecret)
+	bad.checkData(s.Data)
+	return bad.err()
+}
+
+func (p *problems) checkData(data Bytes) {
+	if len(data) == 0 {
+		p.add("data", "must not be empty")
+	}
+}
+
+// isSerial reports whether s is a whole number from 1 on in the one way to write it.
+func isSerial(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 1 && strconv.Itoa(n) == s
+}
