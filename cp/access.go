@@ -1,0 +1,91 @@
+package cp
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// access says who may use a route. The zero value lets nobody in, so a route that forgot to say is closed.
+type access int
+
+const (
+	nobody access = iota
+	everybody
+	administrators
+)
+
+// caller is who sent a request.
+type caller struct {
+	name  string
+	admin bool
+}
+
+// The names of callers, as people know them from Kuma's access lists.
+const (
+	adminName     = "mesh-system:admin"
+	anonymousName = "mesh-system:anonymous"
+)
+
+// allows reports whether the caller may.
+func (a access) allows(c caller) bool {
+	return a == everybody || a == administrators && c.admin
+}
+
+// identify finds out who sent a request. Whoever runs on this machine and talks to us directly is an administrator,
+// unless the request may be one that a web page made the administrator's browser send, or one that a proxy on this
+// machine passed on. Everybody else is anonymous.
+func identify(r *http.Request) caller {
+	if fromLoopback(r) && !forwarded(r) && loopbackHost(r.Host) && !crossSite(r) {
+		return caller{name: adminName, admin: true}
+	}
+	return caller{name: anonymousName}
+}
+
+func fromLoopback(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback()
+}
+
+func forwarded(r *http.Request) bool {
+	for _, h := range [...]string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
+		if _, ok := r.Header[h]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// loopbackHost guards against a name that a web page's owner makes point to this machine.
+func loopbackHost(hostport string) bool {
+	host := hostOnly(hostport)
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// crossSite reports whether a browser says, or does not rule out, that a page of another site is behind the request.
+func crossSite(r *http.Request) bool {
+	for _, site := range r.Header["Sec-Fetch-Site"] {
+		if site != "" && site != "same-origin" && site != "none" {
+			return true
+		}
+	}
+	for _, origin := range r.Header["Origin"] {
+		if origin != "http://"+r.Host {
+			return true
+		}
+	}
+	return false
+}
+
+// hostOnly is the host of a "host:port", where the port may be missing.
+func hostOnly(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
+}

@@ -1,0 +1,282 @@
+package cp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"koguma/certs"
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+)
+
+// maxAttempts bounds how often a write is decided again because somebody else's came in between.
+const maxAttempts = 8
+
+// resources is what it means to write a resource: what is checked against the rest of the store, and what is made or
+// goes with it. Each write is one [store.Store] Write, so it happens wholly or not at all, and what it was decided
+// upon is among its expectations, so it is still true when it happens.
+type resources struct {
+	store store.Store
+}
+
+// outcome is what a put came to.
+type outcome struct {
+	created  bool
+	warnings []string
+}
+
+// put writes a resource that is valid in itself.
+func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error) {
+	var out outcome
+	err := again(func() error {
+		old, err := rs.find(ctx, r.Metadata().Key())
+		if err != nil {
+			return err
+		}
+		out = outcome{created: old == nil}
+		ops, err := rs.opsFor(ctx, r, old)
+		if err != nil {
+			return err
+		}
+		if m, ok := r.(*policy.Mesh); ok {
+			if out.warnings, err = rs.warnings(ctx, m); err != nil {
+				return err
+			}
+		}
+		return rs.store.Write(ctx, append(ops, store.Op{Put: r, Expect: expectation(old)})...)
+	})
+	return out, err
+}
+
+// opsFor is what has to be done or to be so for r to take the place of old, which is nil if there is nothing.
+func (rs resources) opsFor(ctx context.Context, r, old policy.Resource) ([]store.Op, error) {
+	switch r := r.(type) {
+	case *policy.Mesh:
+		return rs.opsForMesh(ctx, r, old)
+	case *policy.GlobalSecret:
+		return nil, fmt.Errorf("%s is the control plane's own", r.Key())
+	}
+	mesh, err := rs.mesh(ctx, r.Metadata().Mesh)
+	if err != nil {
+		return nil, err
+	}
+	ops := []store.Op{unchanged(mesh)}
+	if s, ok := r.(*policy.Secret); ok {
+		return ops, rs.checkSecret(ctx, s, old)
+	}
+	return ops, nil
+}
+
+// delete removes a resource and what belongs to it.
+func (rs resources) delete(ctx context.Context, key policy.Key) error {
+	switch key.Type {
+	case policy.TypeMesh:
+		return again(func() error { return rs.deleteMesh(ctx, key) })
+	case policy.TypeSecret:
+		return again(func() error { return rs.deleteSecret(ctx, key) })
+	}
+	return store.Delete(ctx, rs.store, key)
+}
+
+// opsForMesh makes what a mesh cannot be without: a key that signs its tokens and, once mTLS is on, its CA.
+func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh, old policy.Resource) ([]store.Op, error) {
+	if old != nil {
+		was, is := old.(*policy.Mesh).Enabled(), m.Enabled()
+		if was != nil && is != nil && was.Name != is.Name {
+			return nil, parameter("mtls.enabledBackend",
+				fmt.Sprintf("cannot go from %q to %q in one step, which would cut every connection; disable mTLS first, then enable it again", was.Name, is.Name))
+		}
+	}
+	ops, err := rs.opsForFirstKey(ctx, m.Name)
+	if err != nil {
+		return nil, err
+	}
+	if b := m.Enabled(); b != nil && b.Type == policy.BackendBuiltin {
+		ca, err := rs.opsForCA(ctx, m.Name, b)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, ca...)
+	}
+	return ops, nil
+}
+
+func (rs resources) opsForFirstKey(ctx context.Context, mesh string) ([]store.Op, error) {
+	keys, err := rs.signingKeys(ctx, mesh)
+	if err != nil || len(keys) > 0 {
+		return nil, err
+	}
+	pem, err := token.NewKeyPEM()
+	if err != nil {
+		return nil, err
+	}
+	return []store.Op{{Put: newSecret(mesh, policy.SigningKeyPrefix(mesh)+"1", pem), Expect: store.Absent}}, nil
+}
+
+func (rs resources) opsForCA(ctx context.Context, mesh string, b *policy.Backend) ([]store.Op, error) {
+	certName, keyName := policy.CACertName(mesh, b.Name), policy.CAKeyName(mesh, b.Name)
+	cert, err := rs.find(ctx, policy.Key{Type: policy.TypeSecret, Mesh: mesh, Name: certName})
+	if err != nil {
+		return nil, err
+	}
+	key, err := rs.find(ctx, policy.Key{Type: policy.TypeSecret, Mesh: mesh, Name: keyName})
+	if err != nil || cert != nil && key != nil {
+		return nil, err
+	}
+	// While mTLS was off, one of the two may have been deleted. The other is of no use then.
+	o := certs.CAOptions{CommonName: mesh, URI: &url.URL{Scheme: "spiffe", Host: mesh}, Life: policy.DefaultCALife}
+	if b.Conf != nil && b.Conf.CACert != nil {
+		o.RSABits = b.Conf.CACert.RSABits
+		if b.Conf.CACert.Expiration > 0 {
+			o.Life = b.Conf.CACert.Expiration.Std()
+		}
+	}
+	ca, err := certs.NewCA(o)
+	if err != nil {
+		return nil, err
+	}
+	keyPEM, err := ca.KeyPEM()
+	if err != nil {
+		return nil, err
+	}
+	return []store.Op{
+		{Put: newSecret(mesh, certName, ca.CertPEM()), Expect: expectation(cert)},
+		{Put: newSecret(mesh, keyName, keyPEM), Expect: expectation(key)},
+	}, nil
+}
+
+// warnings are what somebody who writes this mesh may not have meant.
+func (rs resources) warnings(ctx context.Context, m *policy.Mesh) ([]string, error) {
+	if m.Enabled() == nil {
+		return nil, nil
+	}
+	permissions, err := rs.store.List(ctx, policy.TypeTrafficPermission, m.Name)
+	if err != nil || len(permissions) > 0 {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("mTLS is on in mesh %q and there is no TrafficPermission: every connection is denied", m.Name)}, nil
+}
+
+// deleteMesh removes a mesh and all that is in it, unless proxies still are.
+func (rs resources) deleteMesh(ctx context.Context, key policy.Key) error {
+	m, err := rs.store.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	dataplanes, err := rs.store.List(ctx, policy.TypeDataplane, key.Name)
+	if err != nil {
+		return err
+	}
+	if len(dataplanes) > 0 {
+		return conflict(key, fmt.Sprintf("it has Dataplanes %s; end them first", names(dataplanes)))
+	}
+	ops := []store.Op{{Delete: key, Expect: expectation(m)}}
+	for _, k := range policy.Kinds() {
+		if !k.InMesh {
+			continue
+		}
+		owned, err := rs.store.List(ctx, k.Type, key.Name)
+		if err != nil {
+			return err
+		}
+		for _, r := range owned {
+			ops = append(ops, store.Op{Delete: r.Metadata().Key(), Expect: expectation(r)})
+		}
+	}
+	if err := rs.store.Write(ctx, ops...); err != nil {
+		return err
+	}
+	return rs.sweep(ctx, key.Name)
+}
+
+// sweep removes what was put into a mesh between the moment when deleteMesh looked and the one when the mesh went.
+// Nothing comes after that: every put expects the mesh.
+func (rs resources) sweep(ctx context.Context, mesh string) error {
+	for _, k := range policy.Kinds() {
+		if !k.InMesh {
+			continue
+		}
+		left, err := rs.store.List(ctx, k.Type, mesh)
+		if err != nil {
+			return err
+		}
+		for _, r := range left {
+			err := rs.store.Write(ctx, store.Op{Delete: r.Metadata().Key(), Expect: expectation(r)})
+			if err != nil && !errors.Is(err, store.ErrConflict) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mesh is the mesh, or a problem that says that there is none.
+func (rs resources) mesh(ctx context.Context, name string) (*policy.Mesh, error) {
+	r, err := rs.store.Get(ctx, policy.Key{Type: policy.TypeMesh, Name: name})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, refuse(http.StatusNotFound, "Failed to retrieve Mesh", fmt.Sprintf("there is no mesh %q", name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.(*policy.Mesh), nil
+}
+
+// find is the resource, or nil if there is none.
+func (rs resources) find(ctx context.Context, key policy.Key) (policy.Resource, error) {
+	r, err := rs.store.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return r, err
+}
+
+// again decides and writes again while others come in between.
+func again(write func() error) error {
+	var err error
+	for range maxAttempts {
+		if err = write(); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return err
+}
+
+// expectation is that what was read is still there; nil for nothing.
+func expectation(r policy.Resource) int64 {
+	if r == nil {
+		return store.Absent
+	}
+	return int64(r.Metadata().Version)
+}
+
+// unchanged does nothing, but fails the Write if r is no longer as it was.
+func unchanged(r policy.Resource) store.Op { return store.Op{Put: r, Expect: expectation(r)} }
+
+func newSecret(mesh, name string, data []byte) *policy.Secret {
+	return &policy.Secret{
+		Meta: policy.Meta{Type: policy.TypeSecret, Mesh: mesh, Name: name},
+		Data: bytes.Clone(data),
+	}
+}
+
+// names lists resources for a message, the first few of many.
+func names(rs []policy.Resource) string {
+	const most = 10
+	var list []string
+	for _, r := range rs[:min(len(rs), most)] {
+		list = append(list, r.Metadata().Name)
+	}
+	slices.Sort(list)
+	s := fmt.Sprintf("%q", list)
+	if len(rs) > most {
+		s += fmt.Sprintf(" and %d more", len(rs)-most)
+	}
+	return s
+}

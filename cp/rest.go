@@ -1,0 +1,275 @@
+package cp
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+)
+
+// maxBody is the most that a request may send.
+const maxBody = 1 << 20
+
+// api is the HTTP API: the one that kumactl talks to.
+type api struct {
+	cfg        Config
+	resources  resources
+	issuer     issuer
+	watcher    watcher
+	log        *slog.Logger
+	instanceID string
+	dpPort     func() int // where the DP server listens; known once it does
+}
+
+// watcher knows what became of the proxies.
+type watcher interface {
+	// Insight is what was seen of the proxy of a Dataplane.
+	Insight(key policy.Key) policy.DataplaneInsight
+}
+
+// route is one method of one path.
+type route struct {
+	method string
+	path   string // as [http.ServeMux] has it, without the method
+	access access
+	title  string // of the problem when it fails
+	handle func(*http.Request) (answer, error)
+}
+
+// answer is what a route has to say when all went well.
+type answer struct {
+	status  int       // 0 is 200
+	body    any       // sent as JSON
+	token   token.Raw // sent as it is, in the place of body
+	warning string    // for the people at the other end
+	id      string    // what was made, for the audit log
+}
+
+// newAPI is the handler of the HTTP API.
+func newAPI(cfg Config, s store.Store, i issuer, w watcher, log *slog.Logger, instanceID string, dpPort func() int) http.Handler {
+	a := &api{
+		cfg: cfg, resources: resources{s}, issuer: i, watcher: w,
+		log: log, instanceID: instanceID, dpPort: dpPort,
+	}
+	paths := map[string]map[string]route{}
+	for _, r := range a.routes() {
+		if paths[r.path] == nil {
+			paths[r.path] = map[string]route{}
+		}
+		paths[r.path][r.method] = r
+	}
+	mux := http.NewServeMux()
+	for path, methods := range paths {
+		mux.Handle(path, a.serve(methods))
+	}
+	mux.Handle("/", a.serve(nil))
+	return a.guard(mux)
+}
+
+// newHTTPServer is a server with the limits that keep slow and idle clients from using it up.
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// routes is everything that the API can do.
+func (a *api) routes() []route {
+	routes := []route{
+		{"GET", "/{$}", everybody, "Could not retrieve the index", a.index},
+		{"GET", "/catalog", everybody, "Could not retrieve the catalog", a.catalog},
+		{"GET", "/config", everybody, "Could not retrieve the configuration", a.config},
+		{"POST", "/tokens/dataplane", administrators, "Could not issue a token", a.issueToken},
+		{"GET", "/meshes/{mesh}/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
+		{"GET", "/meshes/{mesh}/dataplanes/{name}/_overview", everybody, "Could not retrieve a dataplane overview", a.getOverview},
+	}
+	for _, k := range policy.Kinds() {
+		read, all := everybody, "/"+k.Path
+		if k.Secret {
+			read = administrators
+		}
+		if k.InMesh {
+			routes = append(routes, route{"GET", all, read, "Could not retrieve resources", a.list(k)})
+			all = "/meshes/{mesh}/" + k.Path
+		}
+		one := all + "/{name}"
+		routes = append(routes,
+			route{"GET", all, read, "Could not retrieve resources", a.list(k)},
+			route{"GET", one, read, "Could not retrieve a resource", a.get(k)},
+			route{"PUT", one, administrators, "Could not process a resource", a.put(k)},
+			route{"DELETE", one, administrators, "Could not delete a resource", a.delete(k)},
+		)
+	}
+	return routes
+}
+
+// guard lets only requests through that name a path in the one way there is to write it: nothing is cleaned up,
+// decoded or redirected, so that access to a path cannot depend on its spelling. It also catches what panics.
+func (a *api) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				a.log.Error("panic in the API", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				a.fail(w, r, problemOf("", fmt.Errorf("panic: %v", p)))
+			}
+		}()
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		switch {
+		case r.Method == http.MethodConnect: // the mux would look for something else than the path
+			a.fail(w, r, methodNotAllowed(r))
+		case !plain(r.URL):
+			a.fail(w, r, refuse(http.StatusBadRequest, "Bad path", "the path has escapes, empty parts, or dots; write it plainly"))
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// plain reports whether the path needs no decoding and no cleaning. A slash at its end is for the mux to refuse.
+func plain(u *url.URL) bool {
+	clean := path.Clean("/" + u.Path)
+	return u.RawPath == "" && (u.Path == clean || clean != "/" && u.Path == clean+"/")
+}
+
+// serve answers for one path; without methods it is a path that does not exist.
+func (a *api) serve(methods map[string]route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet // the server keeps the body back
+		}
+		rt, ok := methods[method]
+		switch {
+		case methods == nil:
+			a.fail(w, r, refuse(http.StatusNotFound, "Not found", "there is nothing at this path"))
+			return
+		case !ok:
+			w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
+			a.fail(w, r, methodNotAllowed(r))
+			return
+		}
+		who := identify(r)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		ans, err := rt.do(r, who)
+		if err == nil {
+			err = ans.write(w)
+		}
+		status, reason := ans.status, ""
+		if err != nil {
+			p := problemOf(rt.title, err)
+			status, reason = p.Status, err.Error()
+			a.fail(w, r, p)
+			if status >= 500 {
+				a.log.Error("the API failed", "method", r.Method, "path", r.URL.Path, "error", err)
+			}
+		}
+		if rt.access == administrators {
+			a.audit(r, who, ans.id, status, reason)
+		}
+	})
+}
+
+// do is the route for a caller, if the caller may.
+func (rt *route) do(r *http.Request, who caller) (answer, error) {
+	if !rt.access.allows(who) {
+		return answer{}, refuse(http.StatusForbidden, "Access Denied", deniedDetail(r))
+	}
+	if rt.method == http.MethodPut || rt.method == http.MethodPost {
+		if err := checkContent(r); err != nil {
+			return answer{}, err
+		}
+	}
+	ans, err := rt.handle(r)
+	if err == nil && ans.status == 0 {
+		ans.status = http.StatusOK
+	}
+	return ans, err
+}
+
+// deniedDetail says what to do next to somebody who may have a right to it.
+func deniedDetail(r *http.Request) string {
+	return fmt.Sprintf("%s %s is for administrators: call it on the machine of the control plane, as http://localhost, "+
+		"neither through a proxy nor from a web page", r.Method, r.URL.Path)
+}
+
+// checkContent refuses bodies that say they are something else. It also keeps a web page from sending one without the
+// browser asking us first: a form cannot have these types.
+func checkContent(r *http.Request) error {
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return refuse(http.StatusUnsupportedMediaType, "Unsupported content encoding", "send the body as it is, without Content-Encoding")
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" && media != "application/yaml" {
+		return refuse(http.StatusUnsupportedMediaType, "Unsupported content type", "set Content-Type to application/json or application/yaml")
+	}
+	return nil
+}
+
+// write sends the answer. An error means that nothing was sent yet.
+func (ans *answer) write(w http.ResponseWriter) error {
+	if ans.warning != "" {
+		w.Header().Set(warningHeader, ans.warning)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	if ans.token != "" {
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(ans.status)
+		io.WriteString(w, string(ans.token))
+		return nil
+	}
+	data, err := policy.Encode(ans.body)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(ans.status)
+	w.Write(data)
+	return nil
+}
+
+// fail sends a problem.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, p *problem) {
+	data, err := policy.Encode(p)
+	if err != nil {
+		a.log.Error("a problem that cannot be said", "path", r.URL.Path, "error", err)
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	w.Write(data)
+}
+
+func methodNotAllowed(r *http.Request) *problem {
+	return refuse(http.StatusMethodNotAllowed, "Method not allowed", r.Method+" is not possible here")
+}
+
+// audit leaves a line for everything that only administrators may do, whether it was done or not.
+func (a *api) audit(r *http.Request, who caller, id string, status int, reason string) {
+	attrs := []any{"actor", who.name, "peer", r.RemoteAddr, "verb", r.Method, "object", r.URL.Path, "status", status}
+	outcome := "done"
+	if reason != "" {
+		outcome = "refused"
+		attrs = append(attrs, "reason", reason)
+	}
+	if id != "" {
+		attrs = append(attrs, "id", id)
+	}
+	a.log.Info("audit", append(attrs, "outcome", outcome)...)
+}

@@ -1,0 +1,57 @@
+package cp
+
+import (
+	"cmp"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// product is who we say we are to clients that ask before they talk to us.
+const product = "Kuma"
+
+// Version is the version of this program: that of its module, or "dev" where the build knew none.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "dev"
+	}
+	return strings.TrimPrefix(info.Main.Version, "v")
+}
+
+type indexBody struct {
+	Hostname   string `json:"hostname"`
+	Product    string `json:"product"`
+	Version    string `json:"version"`
+	InstanceID string `json:"instanceId"`
+}
+
+func (a *api) index(*http.Request) (answer, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{body: indexBody{Hostname: host, Product: product, Version: Version(), InstanceID: a.instanceID}}, nil
+}
+
+// catalogBody tells agents that know only the API where the rest is.
+type catalogBody struct {
+	APIs struct {
+		Bootstrap struct {
+			URL string `json:"url"`
+		} `json:"bootstrap"`
+	} `json:"apis"`
+}
+
+func (a *api) catalog(r *http.Request) (answer, error) {
+	host := cmp.Or(a.cfg.General.AdvertisedHostname, hostOnly(r.Host), "localhost")
+	var body catalogBody
+	body.APIs.Bootstrap.URL = "https://" + net.JoinHostPort(host, strconv.Itoa(a.dpPort()))
+	return answer{body: body}, nil
+}
+
+// config is the configuration in effect. It names files that hold secrets, and holds none itself.
+func (a *api) config(*http.Request) (answer, error) { return answer{body: a.cfg}, nil }

@@ -1,0 +1,50 @@
+package cp
+
+import (
+	"net/http"
+
+	"koguma/policy"
+)
+
+// typeOverview is the "type" of an overview.
+const typeOverview policy.Type = "DataplaneOverview"
+
+func (a *api) listOverviews(r *http.Request) (answer, error) {
+	q, err := parseQuery(r, true)
+	if err != nil {
+		return answer{}, err
+	}
+	all, err := a.find(r, policy.TypeDataplane, q)
+	if err != nil {
+		return answer{}, err
+	}
+	return q.page(r, all, a.overview), nil
+}
+
+func (a *api) getOverview(r *http.Request) (answer, error) {
+	k, _ := policy.KindOf(policy.TypeDataplane)
+	key, err := a.keyOf(r, k)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	d, err := a.resources.store.Get(r.Context(), key)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{body: a.overview(d)}, nil
+}
+
+// overview is a Dataplane with what was seen of its proxy.
+func (a *api) overview(r policy.Resource) any {
+	d := r.(*policy.Dataplane)
+	o := &policy.DataplaneOverview{
+		Meta:      d.Meta,
+		Dataplane: policy.DataplaneSpec{Networking: d.Networking},
+		Insight:   a.watcher.Insight(d.Key()),
+	}
+	o.Type = typeOverview
+	return o
+}

@@ -1,0 +1,120 @@
+package cp
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"koguma/policy"
+)
+
+// The sizes of a page.
+const (
+	defaultPage = 100
+	maxPage     = 1000
+)
+
+// query says which resources of a list to answer with.
+type query struct {
+	size, offset int
+	name         string              // part of the name
+	tags         map[string][]string // for each key, the values that one inbound must have
+	values       url.Values          // as it was asked, for the next page
+}
+
+// parseQuery reads the query of a list. tags says whether the resources have any.
+func parseQuery(r *http.Request, tags bool) (query, error) {
+	q := query{size: defaultPage}
+	var err error
+	if q.values, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+		return q, parameter("query", "cannot be read: "+err.Error())
+	}
+	for name, values := range q.values {
+		if len(values) > 1 && name != "tag" {
+			return q, parameter(name, "is given more than once")
+		}
+		switch {
+		case name == "size":
+			q.size, err = number(name, values[0], 1, maxPage)
+		case name == "offset":
+			q.offset, err = number(name, values[0], 0, 1<<31-1)
+		case name == "name":
+			q.name = values[0]
+		case name == "tag" && tags:
+			q.tags, err = parseTags(values)
+		default:
+			err = parameter(name, "no such query parameter")
+		}
+		if err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+// noQuery refuses all query parameters.
+func noQuery(r *http.Request) error {
+	if r.URL.RawQuery != "" {
+		return parameter("query", "there are no query parameters here")
+	}
+	return nil
+}
+
+func number(field, text string, low, high int) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < low || n > high {
+		return 0, parameter(field, fmt.Sprintf("must be a whole number from %d to %d", low, high))
+	}
+	return n, nil
+}
+
+func parseTags(values []string) (map[string][]string, error) {
+	tags := map[string][]string{}
+	for _, v := range values {
+		key, value, ok := strings.Cut(v, ":")
+		if !ok || key == "" || value == "" {
+			return nil, parameter("tag", fmt.Sprintf("%q is not of the form key:value", v))
+		}
+		tags[key] = append(tags[key], value)
+	}
+	return tags, nil
+}
+
+// matches reports whether the query asks for r, pages aside.
+func (q *query) matches(r policy.Resource) bool {
+	if !strings.Contains(r.Metadata().Name, q.name) {
+		return false
+	}
+	d, ok := r.(*policy.Dataplane)
+	if !ok || len(q.tags) == 0 {
+		return true
+	}
+	has := d.Tags()
+	for key, values := range q.tags {
+		for _, v := range values {
+			if !slices.Contains(has[key], v) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// page is the part of the resources that the query asks for, each as show makes it.
+func (q *query) page(r *http.Request, all []policy.Resource, show func(policy.Resource) any) answer {
+	from := min(q.offset, len(all))
+	to := min(from+q.size, len(all))
+	body := listBody{Total: len(all), Items: []any{}}
+	for _, res := range all[from:to] {
+		body.Items = append(body.Items, show(res))
+	}
+	if to < len(all) {
+		q.values.Set("offset", strconv.Itoa(to))
+		next := (&url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path, RawQuery: q.values.Encode()}).String()
+		body.Next = &next
+	}
+	return answer{body: body}
+}

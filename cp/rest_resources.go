@@ -1,0 +1,192 @@
+package cp
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"koguma/policy"
+)
+
+// listBody is one page of a list.
+type listBody struct {
+	Total int     `json:"total"`
+	Items []any   `json:"items"`
+	Next  *string `json:"next"`
+}
+
+// putBody is the answer to a write.
+type putBody struct {
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// list answers for the resources of a kind, in the mesh that the path names or in all.
+func (a *api) list(k policy.Kind) func(*http.Request) (answer, error) {
+	return func(r *http.Request) (answer, error) {
+		q, err := parseQuery(r, k.Type == policy.TypeDataplane)
+		if err != nil {
+			return answer{}, err
+		}
+		rs, err := a.find(r, k.Type, q)
+		if err != nil {
+			return answer{}, err
+		}
+		return q.page(r, rs, func(r policy.Resource) any {
+			if k.Secret {
+				return withoutData(r) // a list is for finding a secret, not for having them all
+			}
+			return r
+		}), nil
+	}
+}
+
+// find is all resources that the query asks for, in the mesh that the path names or in all.
+func (a *api) find(r *http.Request, t policy.Type, q query) ([]policy.Resource, error) {
+	mesh := r.PathValue("mesh")
+	if mesh != "" {
+		if err := a.checkMesh(r, mesh); err != nil {
+			return nil, err
+		}
+	}
+	all, err := a.resources.store.List(r.Context(), t, mesh)
+	if err != nil {
+		return nil, err
+	}
+	var found []policy.Resource
+	for _, r := range all {
+		if q.matches(r) {
+			found = append(found, r)
+		}
+	}
+	return found, nil
+}
+
+func (a *api) get(k policy.Kind) func(*http.Request) (answer, error) {
+	return func(r *http.Request) (answer, error) {
+		key, err := a.keyOf(r, k)
+		if err != nil {
+			return answer{}, err
+		}
+		if err := noQuery(r); err != nil {
+			return answer{}, err
+		}
+		res, err := a.resources.store.Get(r.Context(), key)
+		if err != nil {
+			return answer{}, err
+		}
+		if k.Secret && unreadable(key) {
+			res = withoutData(res)
+		}
+		return answer{body: res}, nil
+	}
+}
+
+func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
+	return func(r *http.Request) (answer, error) {
+		if a.cfg.APIServer.ReadOnly {
+			return answer{}, methodNotAllowed(r)
+		}
+		key, err := a.keyOf(r, k)
+		if err != nil {
+			return answer{}, err
+		}
+		if err := noQuery(r); err != nil {
+			return answer{}, err
+		}
+		data, err := io.ReadAll(r.Body)
+		if err != nil {
+			return answer{}, badBody(err)
+		}
+		res, err := policy.Parse(data)
+		if err != nil {
+			return answer{}, err
+		}
+		if err := checkIdentity(res, key); err != nil {
+			return answer{}, err
+		}
+		if err := res.Validate(); err != nil {
+			return answer{}, err
+		}
+		out, err := a.resources.put(r.Context(), res)
+		if err != nil {
+			return answer{}, err
+		}
+		ans := answer{status: http.StatusOK, body: putBody{out.warnings}}
+		if out.created {
+			ans.status = http.StatusCreated
+		}
+		return ans, nil
+	}
+}
+
+func (a *api) delete(k policy.Kind) func(*http.Request) (answer, error) {
+	return func(r *http.Request) (answer, error) {
+		if a.cfg.APIServer.ReadOnly {
+			return answer{}, methodNotAllowed(r)
+		}
+		key, err := a.keyOf(r, k)
+		if err != nil {
+			return answer{}, err
+		}
+		if err := noQuery(r); err != nil {
+			return answer{}, err
+		}
+		return answer{body: putBody{}}, a.resources.delete(r.Context(), key)
+	}
+}
+
+// keyOf is the key that the path names. The mesh in it exists, unless this is a PUT, which looks itself.
+func (a *api) keyOf(r *http.Request, k policy.Kind) (policy.Key, error) {
+	key := policy.Key{Type: k.Type, Mesh: r.PathValue("mesh"), Name: r.PathValue("name")}
+	if err := policy.ValidName(key.Name); err != nil {
+		return key, parameter("name", err.Error())
+	}
+	if k.InMesh {
+		return key, a.checkMesh(r, key.Mesh)
+	}
+	return key, nil
+}
+
+// checkMesh refuses a mesh that is not there.
+func (a *api) checkMesh(r *http.Request, mesh string) error {
+	if err := policy.ValidMeshName(mesh); err != nil {
+		return parameter("mesh", err.Error())
+	}
+	_, err := a.resources.mesh(r.Context(), mesh)
+	return err
+}
+
+// checkIdentity refuses a body that is about something else than the path.
+func checkIdentity(r policy.Resource, key policy.Key) error {
+	var bad []policy.FieldError
+	differ := func(field, body, path string) {
+		if body != path {
+			bad = append(bad, policy.FieldError{Field: field, Reason: fmt.Sprintf("the body says %q and the URL %q; make them the same", body, path)})
+		}
+	}
+	m := r.Metadata()
+	differ("type", string(m.Type), string(key.Type))
+	differ("mesh", m.Mesh, key.Mesh)
+	differ("name", m.Name, key.Name)
+	if bad != nil {
+		return &policy.Invalid{Fields: bad}
+	}
+	return nil
+}
+
+// withoutData is a secret without what it keeps.
+func withoutData(r policy.Resource) policy.Resource {
+	s, ok := r.(*policy.Secret)
+	if !ok {
+		return r
+	}
+	return &policy.Secret{Meta: s.Meta}
+}
+
+// badBody is why a body could not be read.
+func badBody(err error) error {
+	if _, ok := err.(*http.MaxBytesError); ok {
+		return err
+	}
+	return refuse(http.StatusBadRequest, "Could not read the body", "the body broke off, or came too slowly")
+}
