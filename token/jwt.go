@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"koguma/policy"
 )
 
 // maxToken is as long as a token may be, in bytes.
@@ -31,18 +33,18 @@ type header struct {
 	Critical  any     `json:"crit,omitempty"`
 }
 
-// payload is the claims as they travel.
+// payload is the claims as they travel. Tags is an any because Kuma writes null for a token that has none.
 type payload struct {
-	Name      string              `json:"Name,omitempty"`
-	Mesh      string              `json:"Mesh,omitempty"`
-	Tags      map[string][]string `json:"Tags,omitempty"`
-	Type      string              `json:"Type,omitempty"`
-	Workload  string              `json:"Workload,omitempty"`
-	ID        string              `json:"jti,omitempty"`
-	IssuedAt  *int64              `json:"iat,omitempty"`
-	NotBefore *int64              `json:"nbf,omitempty"`
-	ExpiresAt *int64              `json:"exp,omitempty"`
-	Pin       string              `json:"Pin,omitempty"`
+	Name      string `json:"Name,omitempty"`
+	Mesh      string `json:"Mesh,omitempty"`
+	Tags      any    `json:"Tags,omitempty"`
+	Type      string `json:"Type,omitempty"`
+	Workload  string `json:"Workload,omitempty"`
+	ID        string `json:"jti,omitempty"`
+	IssuedAt  *int64 `json:"iat,omitempty"`
+	NotBefore *int64 `json:"nbf,omitempty"`
+	ExpiresAt *int64 `json:"exp,omitempty"`
+	Pin       string `json:"Pin,omitempty"`
 }
 
 // Inspect reads what a token says without checking that it is genuine: an agent learns from its own token when it ends
@@ -94,7 +96,7 @@ func split(raw Raw) (segments, *Refusal) {
 // of keys that it may bring are those of whoever made the token.
 func (s segments) readHeader() (kid string, refusal *Refusal) {
 	var h header
-	if err := decode(s.header, &h); err != nil {
+	if err := policy.DecodeOpen(s.header, &h); err != nil {
 		return "", malformed("its header is not that of a JWT")
 	}
 	switch {
@@ -113,7 +115,7 @@ func (s segments) readHeader() (kid string, refusal *Refusal) {
 // readClaims reads the claims. The error may quote them.
 func (s segments) readClaims() (payload, error) {
 	var p payload
-	if err := decode(s.claims, &p); err != nil {
+	if err := policy.DecodeOpen(s.claims, &p); err != nil {
 		return payload{}, fmt.Errorf("its claims cannot be read: %q", err)
 	}
 	return p, nil
@@ -124,7 +126,11 @@ func (p payload) claims(raw Raw) (Claims, error) {
 	if p.ExpiresAt == nil {
 		return Claims{}, errors.New(`it has no "exp", and a token without an end is not accepted`)
 	}
-	c := Claims{Name: p.Name, Mesh: p.Mesh, Tags: p.Tags, Type: p.Type, Workload: p.Workload, ID: p.ID, Pin: p.Pin}
+	tags, err := readTags(p.Tags)
+	if err != nil {
+		return Claims{}, err
+	}
+	c := Claims{Name: p.Name, Mesh: p.Mesh, Tags: tags, Type: p.Type, Workload: p.Workload, ID: p.ID, Pin: p.Pin}
 	for _, t := range []struct {
 		name string
 		from *int64
@@ -146,6 +152,32 @@ func (p payload) claims(raw Raw) (Claims, error) {
 		c.ID = hex.EncodeToString(sum[:])
 	}
 	return c, nil
+}
+
+// readTags is nil for a token without tags, however that is written.
+func readTags(v any) (map[string][]string, error) {
+	errForm := errors.New(`its "Tags" are not an object with lists of text`)
+	if v == nil {
+		return nil, nil
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, errForm
+	}
+	tags := make(map[string][]string, len(object))
+	for tag, v := range object {
+		list, ok := v.([]any)
+		if !ok {
+			return nil, errForm
+		}
+		tags[tag] = make([]string, len(list))
+		for i, v := range list {
+			if tags[tag][i], ok = v.(string); !ok {
+				return nil, errForm
+			}
+		}
+	}
+	return tags, nil
 }
 
 // maxTime is the first second of the year 10000, which RFC 3339 cannot write.

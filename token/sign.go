@@ -29,10 +29,14 @@ func Sign(k SigningKey, c Claims) (Raw, error) {
 	if err != nil {
 		return "", err
 	}
-	body, err := segment(payload{
-		Name: c.Name, Mesh: c.Mesh, Tags: c.Tags, Type: c.Type, ID: cmp.Or(c.ID, newUUID()), Pin: c.Pin,
+	p := payload{
+		Name: c.Name, Mesh: c.Mesh, Type: c.Type, ID: cmp.Or(c.ID, newUUID()), Pin: c.Pin,
 		IssuedAt: seconds(c.IssuedAt), NotBefore: seconds(c.NotBefore), ExpiresAt: seconds(c.ExpiresAt),
-	})
+	}
+	if len(c.Tags) > 0 {
+		p.Tags = c.Tags
+	}
+	body, err := segment(p)
 	if err != nil {
 		return "", err
 	}
