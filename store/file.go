@@ -111,6 +111,11 @@ func (f *file) init() error {
 
 // load reads everything in the file.
 func (f *file) load(tx *bbolt.Tx) error {
+	if info, err := os.Stat(f.path); err != nil {
+		return err
+	} else if info.Size() < tx.Size() {
+		return fmt.Errorf("the file is damaged: of its %d bytes, %d are left", tx.Size(), info.Size())
+	}
 	root := tx.Bucket([]byte(format))
 	f.version = root.Sequence()
 	return root.ForEach(func(name, value []byte) error {
@@ -155,15 +160,20 @@ func (f *file) commit(version uint64, changes []change) error {
 	err := guard(func() error {
 		return f.db.Update(func(tx *bbolt.Tx) error { return putAll(tx, version, changes) })
 	})
-	if err == nil {
-		return nil
+	if err != nil {
+		return f.failed(err)
 	}
-	err = fmt.Errorf("store %s: nothing was written: %w", f.path, err)
-	if kept, seqErr := f.sequence(); seqErr != nil || kept != f.version {
-		f.doubt = fmt.Errorf("store %s: restart kuma-cp: it takes no more changes since it is not known whether the last was kept: %w", f.path, err)
-		return f.doubt
+	return nil
+}
+
+// failed is what a commit that failed with err returns. If the file is not as it was before, that is where it ends.
+func (f *file) failed(err error) error {
+	if kept, seqErr := f.sequence(); seqErr == nil && kept == f.version {
+		return fmt.Errorf("store %s: nothing was written: %w", f.path, err)
 	}
-	return err
+	f.doubt = fmt.Errorf("store %s: restart kuma-cp: a write failed, it is not known what the file holds, "+
+		"and no other write is taken: %w", f.path, err)
+	return f.doubt
 }
 
 // sequence is the newest version that the file knows.

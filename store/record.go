@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 
@@ -76,10 +78,19 @@ func unseal(t policy.Type, data []byte) (policy.Resource, error) {
 	return rec.Resource, nil
 }
 
+// Records are JSON as encoding/json has it, and not as [policy.Decode] takes it: they come from nobody but us, and what
+// is asked of new input tomorrow must not make unreadable what was good yesterday.
+
 func encode(v any) ([]byte, error) { return json.Marshal(v) }
 
 func decode(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	return d.Decode(v)
+	d.DisallowUnknownFields() // they may be of a newer version, and matter
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more after the end")
+	}
+	return nil
 }

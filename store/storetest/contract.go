@@ -89,7 +89,7 @@ func testStamps(t *testing.T, s store.Store) {
 	if !first.ModificationTime.Equal(first.CreationTime) || first.Version == 99 || first.Version == 0 {
 		t.Errorf("what the client said of version and times was not ignored: %+v", first)
 	}
-	for time.Now().Sub(first.CreationTime) < 2*time.Millisecond {
+	for time.Since(first.CreationTime) < 2*time.Millisecond {
 		time.Sleep(time.Millisecond)
 	}
 	put(t, s, labelled("a", "2"))
