@@ -3,7 +3,9 @@ package testenv
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -151,6 +153,29 @@ func reap(pids []int) []int {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	return left
+}
+
+// AwaitOK waits until the URL answers 200, for 20 seconds at most. A process that ends instead is an error.
+func (p *Process) AwaitOK(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	err := Eventually(ctx, p.name+" to be ready", func() error {
+		if p.Running() != nil {
+			return nil // and never will be
+		}
+		status, body, err := Get(ctx, url)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%s answers %d %s", url, status, body)
+		}
+		return err
+	})
+	if ended := p.Running(); ended != nil {
+		return ended
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w\n%s", err, p.Tail(20))
+	}
+	return err
 }
 
 // output collects what a process writes while others read it.

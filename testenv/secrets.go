@@ -7,13 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Places are where a secret could have been left.
 type Places struct {
-	Dirs []string          // every file below them
-	PIDs []int             // the argument list and the environment of each
-	Data map[string][]byte // anything else, by the name that messages give it: logs, configuration dumps
+	Dirs   []string          // every file below them
+	Except []string          // but neither these files, nor what is below these folders
+	PIDs   []int             // the argument list and the environment of each
+	Data   map[string][]byte // anything else, by the name that messages give it: logs, configuration dumps
 }
 
 // KeyMarks are what every private key in PEM has in it, and how the DER of the kinds of keys in a mesh begins: RSA
@@ -57,11 +59,15 @@ func FindSecret(p Places, needles ...string) (found []string, looked int, err er
 	}
 	for _, dir := range p.Dirs {
 		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-			if os.IsNotExist(err) || err == nil && !e.Type().IsRegular() {
+			switch {
+			case os.IsNotExist(err):
 				return nil
-			}
-			if err != nil {
+			case err != nil:
 				return err
+			case slices.Contains(p.Except, path) && e.IsDir():
+				return fs.SkipDir
+			case slices.Contains(p.Except, path) || !e.Type().IsRegular():
+				return nil
 			}
 			b, err := os.ReadFile(path)
 			if os.IsNotExist(err) {

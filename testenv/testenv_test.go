@@ -38,6 +38,27 @@ func TestFindSecretInFiles(t *testing.T) {
 	}
 }
 
+// What is excepted is not looked at, be it a file or a folder.
+func TestFindSecretExcept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "tokens"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tokens/web", "store", "log"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("canary"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, _, err := testenv.FindSecret(testenv.Places{
+		Dirs:   []string{dir},
+		Except: []string{filepath.Join(dir, "tokens"), filepath.Join(dir, "store")},
+	}, "canary")
+	if want := []string{"file " + filepath.Join(dir, "log")}; err != nil || !slices.Equal(found, want) {
+		t.Errorf("found %q, %v, want %q", found, err, want)
+	}
+}
+
 // Every kind of private key in a mesh is found by the marks of keys, and a certificate is not.
 func TestKeyMarks(t *testing.T) {
 	t.Parallel()
@@ -134,7 +155,7 @@ func TestAwaitReadyOfTheDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Kill)
-	err = p.AwaitReady(t.Context(), "http://127.0.0.1:1/ready")
+	err = p.AwaitOK(t.Context(), "http://127.0.0.1:1/ready")
 	if err == nil || !strings.Contains(err.Error(), "cp: store is in use") {
 		t.Errorf("got %v, want the last words", err)
 	}
