@@ -1,0 +1,208 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"koguma/policy"
+)
+
+// defaultAddress is where the control plane of the first run is.
+const defaultAddress = "http://localhost:5681"
+
+// config is the configuration file: the control planes that the user knows, and a context, of the same name, for each.
+type config struct {
+	ControlPlanes  []controlPlane `json:"controlPlanes,omitempty"`
+	Contexts       []kumaContext  `json:"contexts,omitempty"`
+	CurrentContext string         `json:"currentContext,omitempty"`
+}
+
+type controlPlane struct {
+	Name        string      `json:"name"`
+	Coordinates coordinates `json:"coordinates"`
+}
+
+type coordinates struct {
+	APIServer apiServer `json:"apiServer"`
+}
+
+type apiServer struct {
+	URL string `json:"url"`
+}
+
+type kumaContext struct {
+	Name         string `json:"name"`
+	ControlPlane string `json:"controlPlane"`
+}
+
+// defaultConfig is the configuration of who has none.
+func defaultConfig() *config {
+	cfg := new(config)
+	cfg.add("local", defaultAddress)
+	return cfg
+}
+
+// add puts the control plane in, or in the place of the one of that name, and makes it the current one.
+func (cfg *config) add(name, address string) {
+	cfg.remove(name)
+	cfg.ControlPlanes = append(cfg.ControlPlanes, controlPlane{name, coordinates{apiServer{address}}})
+	cfg.Contexts = append(cfg.Contexts, kumaContext{Name: name, ControlPlane: name})
+	cfg.CurrentContext = name
+}
+
+// remove takes the control plane and its contexts out. If one of them was the current one, the first that is left is.
+func (cfg *config) remove(name string) {
+	cfg.ControlPlanes = slices.DeleteFunc(cfg.ControlPlanes, func(cp controlPlane) bool { return cp.Name == name })
+	cfg.Contexts = slices.DeleteFunc(cfg.Contexts, func(c kumaContext) bool { return c.ControlPlane == name })
+	if cfg.contextOf(cfg.CurrentContext) == nil {
+		cfg.CurrentContext = ""
+		if len(cfg.Contexts) > 0 {
+			cfg.CurrentContext = cfg.Contexts[0].Name
+		}
+	}
+}
+
+// use makes the control plane the active one.
+func (cfg *config) use(name string) error {
+	i := slices.IndexFunc(cfg.Contexts, func(c kumaContext) bool { return c.ControlPlane == name })
+	if i < 0 {
+		return fmt.Errorf("there is no context for the Control Plane %q", name)
+	}
+	cfg.CurrentContext = cfg.Contexts[i].Name
+	return nil
+}
+
+func (cfg *config) contextOf(name string) *kumaContext {
+	i := slices.IndexFunc(cfg.Contexts, func(c kumaContext) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &cfg.Contexts[i]
+}
+
+func (cfg *config) controlPlane(name string) *controlPlane {
+	i := slices.IndexFunc(cfg.ControlPlanes, func(cp controlPlane) bool { return cp.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &cfg.ControlPlanes[i]
+}
+
+// active is the control plane of the current context, nil if there is none.
+func (cfg *config) active() *controlPlane {
+	ctx := cfg.contextOf(cfg.CurrentContext)
+	if ctx == nil {
+		return nil
+	}
+	return cfg.controlPlane(ctx.ControlPlane)
+}
+
+// address is where the control plane of the named context answers, "" standing for the current context.
+func (cfg *config) address(context string) (string, error) {
+	if context == "" {
+		context = cfg.CurrentContext
+	}
+	if context == "" {
+		return "", errors.New("no control plane is chosen: add one with 'kumactl config control-planes add --name NAME --address URL'")
+	}
+	ctx := cfg.contextOf(context)
+	if ctx == nil {
+		return "", fmt.Errorf("there is no context %q: 'kumactl config view' shows those there are", context)
+	}
+	cp := cfg.controlPlane(ctx.ControlPlane)
+	if cp == nil {
+		return "", fmt.Errorf("context %q names the control plane %q, which does not exist: 'kumactl config control-planes list' shows those there are", context, ctx.ControlPlane)
+	}
+	return cp.Coordinates.APIServer.URL, nil
+}
+
+// parseAddress checks the address of a control plane.
+func parseAddress(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return nil, fmt.Errorf("%q is not the address of a control plane: it must look like %s", address, defaultAddress)
+	case u.User != nil:
+		return nil, errors.New("the address of a control plane must not hold a user name or password")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("the address %q must end after the path", address)
+	}
+	return u, nil
+}
+
+// configPath is the file in use, and whether it is the default one.
+func (c *cli) configPath() (path string, byDefault bool, err error) {
+	if c.configFile != "" {
+		return c.configFile, false, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", true, fmt.Errorf("no home directory to find the configuration in (%w): use --config-file or --no-config", err)
+	}
+	return filepath.Join(home, ".kumactl", "config"), true, nil
+}
+
+// readConfig reads the configuration. The first run makes the default file.
+func (c *cli) readConfig() (*config, error) {
+	if c.noConfig {
+		return defaultConfig(), nil
+	}
+	path, byDefault, err := c.configPath()
+	if err != nil {
+		return nil, err
+	}
+	text, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) && byDefault {
+		cfg := defaultConfig()
+		return cfg, c.writeConfig(cfg)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	cfg := new(config)
+	if err := policy.Decode(text, cfg); err != nil {
+		return nil, fmt.Errorf("configuration file %s: %w", path, err)
+	}
+	return cfg, nil
+}
+
+// writeConfig replaces the file as a whole, so that whoever reads it meanwhile sees the old one or the new one.
+func (c *cli) writeConfig(cfg *config) error {
+	if c.noConfig {
+		return errors.New("--no-config leaves no file to change")
+	}
+	path, _, err := c.configPath()
+	if err != nil {
+		return err
+	}
+	text, err := policy.EncodeYAML(cfg)
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(path, text); err != nil {
+		return fmt.Errorf("cannot write the configuration (--no-config does without): %w", err)
+	}
+	return nil
+}
+
+func replaceFile(path string, text []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".config-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails, as it should, once the file has its name
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

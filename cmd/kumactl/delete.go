@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"koguma/policy"
+)
+
+func (c *cli) deleteCommand() *cobra.Command {
+	var mesh string
+	var names []string
+	for _, kind := range policy.Kinds() {
+		names = append(names, kind.Singular)
+	}
+	cmd := &cobra.Command{
+		Use:       "delete TYPE NAME",
+		Short:     "Delete a resource",
+		Long:      "Delete a resource. TYPE is one of " + strings.Join(names, ", ") + ".",
+		ValidArgs: names,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.ExactArgs(2)(cmd, args); err != nil {
+				return err
+			}
+			if !slices.Contains(names, args[0]) {
+				return fmt.Errorf("unknown TYPE %q: must be one of %s", args[0], strings.Join(names, ", "))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kind := policy.Kinds()[slices.Index(names, args[0])]
+			cp, err := c.client()
+			if err != nil {
+				return err
+			}
+			err = cp.delete(cmd.Context(), kind, mesh, args[1])
+			if isNotFound(err) {
+				return fmt.Errorf("there is no %s with name %q", kind.Type, args[1])
+			} else if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.stdout, "deleted %s %q\n", kind.Type, args[1])
+			return err
+		},
+	}
+	addMeshFlag(cmd, &mesh)
+	return cmd
+}

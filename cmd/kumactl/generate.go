@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"koguma/token"
+)
+
+func (c *cli) generateCommand() *cobra.Command {
+	return group("generate", "Generate credentials", c.generateDataplaneToken())
+}
+
+// tokenRequest is the body of POST /tokens/dataplane. Without ValidFor the control plane decides.
+type tokenRequest struct {
+	Name     string              `json:"name,omitempty"`
+	Mesh     string              `json:"mesh"`
+	Tags     map[string][]string `json:"tags,omitempty"`
+	Type     string              `json:"type,omitempty"`
+	ValidFor string              `json:"validFor,omitempty"`
+}
+
+func (c *cli) generateDataplaneToken() *cobra.Command {
+	var req tokenRequest
+	var life validity
+	tags := tagValues{}
+	cmd := &cobra.Command{
+		Use:   "dataplane-token",
+		Short: "Generate the token by which a data plane proxy proves who it is",
+		Long: `Generate the token by which a data plane proxy proves who it is.
+
+Whatever is not given is not checked: a token with a mesh and nothing else serves for every proxy of that mesh.`,
+		Example: `  kumactl generate dataplane-token --name web-1 --mesh default \
+    --tag kuma.io/service=web --valid-for 720h > web-1.token`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			req.Tags, req.ValidFor = tags, life.String()
+			cp, err := c.client()
+			if err != nil {
+				return err
+			}
+			raw, err := cp.dataplaneToken(cmd.Context(), req)
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(c.stdout, string(raw))
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	addMeshFlag(cmd, &req.Mesh)
+	flags.StringVar(&req.Name, "name", "", "the name of the one proxy that the token is for")
+	flags.Var(tags, "tag", "a tag, and all values that the proxy may have for it; may be repeated")
+	flags.StringVar(&req.Type, "proxy-type", "", `the type of the proxy, such as "dataplane"`)
+	flags.StringVar(&req.Type, "type", "", "the same as --proxy-type")
+	flags.Var(&life, "valid-for", `how long the token is valid, such as "720h" (default: ten years)`)
+	cmd.MarkFlagsMutuallyExclusive("proxy-type", "type")
+	return cmd
+}
+
+// dataplaneToken has the control plane issue a token.
+func (c *client) dataplaneToken(ctx context.Context, req tokenRequest) (token.Raw, error) {
+	_, answer, err := c.send(ctx, http.MethodPost, "/tokens/dataplane", nil, req)
+	if err != nil {
+		return "", err
+	}
+	raw := token.Raw(answer)
+	if _, err := token.Inspect(raw); err != nil {
+		return "", fmt.Errorf("%s does not answer with a token: %w", c.base, err)
+	}
+	return raw, nil
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// cli is what all commands share: where they read and write, and the global flags.
+type cli struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	configFile string // "" is the default file
+	noConfig   bool
+	context    string // "" is the current one of the config file
+	timeout    time.Duration
+	logLevel   choice
+}
+
+func (c *cli) rootCommand() *cobra.Command {
+	root := group("kumactl", "Manage a mesh of services",
+		c.applyCommand(),
+		c.configCommand(),
+		c.deleteCommand(),
+		c.generateCommand(),
+		c.getCommand(),
+		c.inspectCommand(),
+		c.versionCommand(),
+	)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetIn(c.stdin)
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
+
+	c.logLevel = choice{"off", []string{"off", "info", "debug"}}
+	flags := root.PersistentFlags()
+	flags.StringVar(&c.configFile, "config-file", "", "path to the configuration file (default $HOME/.kumactl/config)")
+	flags.BoolVar(&c.noConfig, "no-config", false, "use no configuration file: the control plane is at "+defaultAddress)
+	flags.StringVar(&c.context, "context", "", "the context to use this once, instead of the current one")
+	flags.DurationVar(&c.timeout, "api-timeout", time.Minute, "how long to wait for each answer of the control plane (0: forever)")
+	flags.Var(&c.logLevel, "log-level", "what to tell on stderr about the work: "+c.logLevel.words())
+	markFailures(root)
+	return root
+}
+
+// markFailures has every command say that it was its own work that failed.
+func markFailures(cmd *cobra.Command) {
+	if do := cmd.RunE; do != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if err := do(cmd, args); err != nil {
+				return failure{err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		markFailures(sub)
+	}
+}
+
+// group is a command that only holds others.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+			cmd.SuggestionsMinimumDistance = 2
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				err = fmt.Errorf("%w: did you mean %q?", err, near[0])
+			}
+			return err
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(subs...)
+	return cmd
+}
+
+// logger writes to stderr what the user asked to be told with --log-level.
+func (c *cli) logger() *slog.Logger {
+	levels := map[string]slog.Level{"info": slog.LevelInfo, "debug": slog.LevelDebug}
+	level, ok := levels[c.logLevel.value]
+	if !ok {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// warn tells something that does not stop the work.
+func (c *cli) warn(format string, args ...any) {
+	fmt.Fprintln(c.stderr, "Warning:", printableText(fmt.Sprintf(format, args...)))
+}
+
+// addMeshFlag gives the command and those below it the flag that names a mesh.
+func addMeshFlag(cmd *cobra.Command, mesh *string) {
+	cmd.PersistentFlags().StringVarP(mesh, "mesh", "m", "default", "the mesh")
+}
+
+// addOutputFlag gives the command and those below it the flag that says how to print.
+func addOutputFlag(cmd *cobra.Command, output *choice) {
+	*output = choice{"table", []string{"table", "yaml", "json"}}
+	cmd.PersistentFlags().VarP(output, "output", "o", "how to print: "+output.words())
+	names := slices.Clone(output.of)
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// require makes the flags of the command mandatory.
+func require(cmd *cobra.Command, names ...string) {
+	for _, name := range names {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // there is no such flag: a mistake in the command itself
+		}
+	}
+}
