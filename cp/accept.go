@@ -1,0 +1,189 @@
+package cp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/grpc/codes"
+	grpcmetadata "google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+	"koguma/xds"
+)
+
+// labelLifetime marks the Dataplanes that proxies brought along: they go when their proxy leaves. Those that an
+// operator applied stay.
+const (
+	labelLifetime   = "koguma.io/lifetime"
+	lifetimeSession = "session"
+)
+
+// acceptor lets proxies in. It implements [xds.Acceptor].
+type acceptor struct {
+	store      store.Store
+	verifier   token.Verifier
+	reconciler *reconciler
+	builder    *xds.Builder
+	metrics    *metrics
+	log        *slog.Logger
+	instanceID string
+}
+
+// Accept implements [xds.Acceptor]: who is on the stream is what the token proves, and nothing is looked up, decoded
+// or written before its signature holds.
+func (a *acceptor) Accept(ctx context.Context, node *corev3.Node, end func(error)) (xds.Session, error) {
+	s, err := a.accept(ctx, node)
+	if err != nil {
+		return nil, a.refuse(node, err)
+	}
+	s.ctx, s.end = ctx, end
+	a.reconciler.join(s)
+	return s, nil
+}
+
+func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (*session, error) {
+	mesh, name, ok := strings.Cut(node.GetId(), ".")
+	if !ok || policy.ValidMeshName(mesh) != nil || policy.ValidName(name) != nil {
+		return nil, status.Error(codes.InvalidArgument, "the node id must be <mesh>.<name of the Dataplane>")
+	}
+	claims, err := a.authenticate(ctx, mesh)
+	if err != nil {
+		return nil, err
+	}
+	if t := metadata(node, "dataplane.proxyType"); t != "" && t != "dataplane" {
+		return nil, status.Errorf(codes.InvalidArgument, "proxies of type %q are not served here", t)
+	}
+	key := policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}
+	registered, err := a.admit(ctx, claims, key, metadata(node, "dataplane.resource"))
+	if err != nil {
+		return nil, err
+	}
+	return &session{
+		key:        key,
+		claims:     claims,
+		registered: registered,
+		builder:    a.builder,
+		reconciler: a.reconciler,
+		metrics:    a.metrics,
+		log:        a.log,
+		ids: identities{
+			mesh:     mesh,
+			notAfter: claims.ExpiresAt,
+			issued:   a.metrics.certificate,
+		},
+		changed: make(chan struct{}),
+		insight: newInsight(a.instanceID, time.Now()),
+	}, nil
+}
+
+// authenticate is what the token of a stream proves.
+func (a *acceptor) authenticate(ctx context.Context, mesh string) (token.Claims, error) {
+	md, _ := grpcmetadata.FromIncomingContext(ctx)
+	raw, err := token.FromMetadata(md.Get("authorization"))
+	if err != nil {
+		return token.Claims{}, err
+	}
+	return a.verifier.Verify(raw, mesh, time.Now())
+}
+
+// admit judges the Dataplane that the proxy brought along, or the one in the store if it brought none, and keeps it. A
+// token has to fit the one that is in the store as well: else it could take another proxy's name. It reports whether
+// the Dataplane goes when the proxy leaves.
+func (a *acceptor) admit(ctx context.Context, claims token.Claims, key policy.Key, brought string) (registered bool, err error) {
+	stored, err := a.stored(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	if stored != nil {
+		if err := claims.Admit(stored); err != nil {
+			return false, err
+		}
+	}
+	if brought == "" {
+		if stored == nil {
+			return false, status.Errorf(codes.NotFound, "there is no %s; apply it with kumactl apply -f, or start kuma-dp with --dataplane-file", key)
+		}
+		return stored.Labels[labelLifetime] == lifetimeSession, nil
+	}
+	d, err := parseBrought(brought, key)
+	if err != nil {
+		return false, err
+	}
+	if err := claims.Admit(d); err != nil {
+		return false, err
+	}
+	registered = stored == nil || stored.Labels[labelLifetime] == lifetimeSession
+	d.Labels = maps.Clone(d.Labels)
+	if d.Labels == nil {
+		d.Labels = map[string]string{}
+	}
+	delete(d.Labels, labelLifetime)
+	if registered {
+		d.Labels[labelLifetime] = lifetimeSession
+	}
+	if _, err := store.Put(ctx, a.store, d); err != nil {
+		return false, status.Errorf(codes.Unavailable, "%s cannot be kept: %v", key, err)
+	}
+	return registered, nil
+}
+
+// stored is the Dataplane in the store, nil if there is none.
+func (a *acceptor) stored(ctx context.Context, key policy.Key) (*policy.Dataplane, error) {
+	r, err := a.store.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, status.Errorf(codes.Unavailable, "%s cannot be read: %v", key, err)
+	}
+	return r.(*policy.Dataplane), nil
+}
+
+// parseBrought is the Dataplane that a proxy brought along, which must be the one that it says it is.
+func parseBrought(text string, key policy.Key) (*policy.Dataplane, error) {
+	r, err := policy.Parse([]byte(text))
+	if err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "dataplane.resource: %v", err)
+	}
+	d, ok := r.(*policy.Dataplane)
+	if !ok {
+		return nil, status.Errorf(codes.InvalidArgument, "dataplane.resource is a %s, not a Dataplane", r.Metadata().Type)
+	}
+	if d.Key() != key {
+		return nil, status.Errorf(codes.PermissionDenied, "the proxy says that it is %s, but brought %s", key, d.Key())
+	}
+	if err := d.Validate(); err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "%s is not valid: %v", key, err)
+	}
+	return d, nil
+}
+
+// refuse turns an error into the status that ends the stream, and leaves a trace of it.
+func (a *acceptor) refuse(node *corev3.Node, err error) error {
+	reason := "invalid"
+	var refusal *token.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		reason = string(refusal.Reason)
+		code := codes.Unauthenticated
+		if refusal.Reason.Boundary() {
+			code = codes.PermissionDenied
+		}
+		err = status.Error(code, refusal.Error())
+	case status.Code(err) == codes.Unknown: // the verifier could not tell
+		reason = "unavailable"
+		err = status.Error(codes.Unavailable, err.Error())
+	}
+	a.metrics.refusals.WithLabelValues(reason).Inc()
+	a.log.Info("stream refused", "node", fmt.Sprintf("%.300q", node.GetId()), "check", reason, "error", status.Convert(err).Message())
+	return err
+}

@@ -1,0 +1,171 @@
+package cp
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"koguma/bootstrap"
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+)
+
+// bootstrapRequest is what an agent asks for an Envoy's bootstrap with, as far as the answer depends on it.
+type bootstrapRequest struct {
+	Mesh              string `json:"mesh"`
+	Name              string `json:"name"`
+	ProxyType         string `json:"proxyType"`
+	DataplaneToken    string `json:"dataplaneToken"`
+	DataplaneResource string `json:"dataplaneResource"`
+	Workdir           string `json:"workdir"`
+	Features          []any  `json:"features"`
+}
+
+// featureDelta is how an agent says that its Envoy shall use the incremental variant of ADS.
+const featureDelta = "feature-delta-grpc"
+
+// bootstrapper answers POST /bootstrap: the bootstrap of an Envoy that dials the control plane itself. Koguma's own
+// agent needs none.
+type bootstrapper struct {
+	cfg      BootstrapParamsConfig
+	store    store.Store
+	verifier token.Verifier
+	cert     *serverCert
+	port     int
+	log      *slog.Logger
+}
+
+func (b *bootstrapper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/bootstrap" {
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "use POST", http.StatusMethodNotAllowed)
+		return
+	}
+	made, code, err := b.answer(r)
+	if err != nil {
+		b.log.Info("bootstrap refused", "status", code, "error", err)
+		http.Error(w, err.Error(), code)
+		return
+	}
+	if r.Header.Get("Accept") == "application/json" {
+		body, err := policy.Encode(map[string]any{"bootstrap": made, "kumaSidecarConfiguration": struct{}{}})
+		if err != nil {
+			http.Error(w, "the answer cannot be encoded", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(body)
+		return
+	}
+	w.Header().Set("Content-Type", "text/x-yaml")
+	w.Write(made)
+}
+
+// answer is the bootstrap in YAML, or an error and the status to say it with.
+func (b *bootstrapper) answer(r *http.Request) ([]byte, int, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	if len(body) > maxBody {
+		return nil, http.StatusRequestEntityTooLarge, errors.New("the request is larger than 1 MiB")
+	}
+	var req bootstrapRequest
+	if err := policy.DecodeOpen(body, &req); err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	if code, err := b.check(r, &req); err != nil {
+		return nil, code, err
+	}
+	params, err := b.params(r, &req)
+	if err != nil {
+		return nil, http.StatusInternalServerError, err
+	}
+	made, err := bootstrap.Build(params)
+	if err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	json, err := bootstrap.Marshal(made)
+	if err != nil {
+		return nil, http.StatusInternalServerError, err
+	}
+	text, err := yaml.JSONToYAML(json)
+	return text, http.StatusInternalServerError, err
+}
+
+// check judges the request as the stream that will follow from it is going to be judged.
+func (b *bootstrapper) check(r *http.Request, req *bootstrapRequest) (int, error) {
+	if err := cmp.Or(policy.ValidMeshName(req.Mesh), policy.ValidName(req.Name)); err != nil {
+		return http.StatusBadRequest, err
+	}
+	if req.ProxyType != "" && req.ProxyType != "dataplane" {
+		return http.StatusBadRequest, errors.New("proxyType: only dataplane is served here")
+	}
+	if !filepath.IsAbs(req.Workdir) {
+		return http.StatusBadRequest, errors.New("workdir: must be the absolute path of the folder for Envoy's admin socket")
+	}
+	if req.DataplaneToken == "" {
+		return http.StatusUnprocessableEntity, errors.New("dataplaneToken: missing; generate one with kumactl generate dataplane-token")
+	}
+	claims, err := b.verifier.Verify(token.Raw(req.DataplaneToken), req.Mesh, time.Now())
+	if err != nil {
+		return http.StatusUnauthorized, err
+	}
+	key := policy.Key{Type: policy.TypeDataplane, Mesh: req.Mesh, Name: req.Name}
+	var d *policy.Dataplane
+	if req.DataplaneResource != "" {
+		if d, err = parseBrought(req.DataplaneResource, key); err != nil {
+			return http.StatusUnprocessableEntity, err
+		}
+	} else {
+		stored, err := b.store.Get(r.Context(), key)
+		if err != nil {
+			return http.StatusNotFound, err
+		}
+		d = stored.(*policy.Dataplane)
+	}
+	if err := claims.Admit(d); err != nil {
+		return http.StatusForbidden, err
+	}
+	return 0, nil
+}
+
+func (b *bootstrapper) params(r *http.Request, req *bootstrapRequest) (bootstrap.Params, error) {
+	root, name, err := b.cert.root()
+	if err != nil {
+		return bootstrap.Params{}, err
+	}
+	metadata := map[string]any{"dataplane.proxyType": "dataplane"}
+	if req.DataplaneResource != "" {
+		metadata["dataplane.resource"] = req.DataplaneResource
+	}
+	delta := false
+	for _, f := range req.Features {
+		delta = delta || f == featureDelta
+	}
+	return bootstrap.Params{
+		NodeID:      req.Mesh + "." + req.Name,
+		Cluster:     req.Name,
+		Metadata:    metadata,
+		AdminSocket: filepath.Join(req.Workdir, "kuma-envoy-admin.sock"),
+		Delta:       delta,
+		Direct: &bootstrap.Direct{
+			Host:       cmp.Or(b.cfg.XDSHost, hostOnly(r.Host)),
+			Port:       cmp.Or(b.cfg.XDSPort, b.port),
+			ServerName: name,
+			CA:         root,
+			Token:      req.DataplaneToken,
+		},
+	}, nil
+}

@@ -1,0 +1,193 @@
+// Package cp is the control plane: it keeps what operators write, lets in the proxies that prove who they are, and gives
+// each what it should have.
+//
+// What changes in the store wakes the reconciler, which offers each session its view of the mesh; the session's own
+// goroutine makes Envoy's resources and certificates from that and the stream carries them. Nothing else holds state: a
+// control plane that is started again on the same store goes on where it was.
+package cp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"koguma/certs"
+	"koguma/store"
+	"koguma/token"
+	"koguma/xds"
+)
+
+// ControlPlane is one control plane process.
+type ControlPlane struct {
+	cfg       Config
+	log       *slog.Logger
+	id        string
+	listening chan struct{}
+	addrs     Addrs
+	ready     atomic.Bool
+}
+
+// Addrs are where a control plane listens.
+type Addrs struct {
+	API, DP, Diagnostics net.Addr
+}
+
+// New checks the configuration, and opens nothing.
+func New(cfg Config) (*ControlPlane, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &ControlPlane{cfg: cfg, log: cfg.logger(), id: newID(), listening: make(chan struct{})}, nil
+}
+
+// Addrs is where the control plane listens; it blocks until it does, or the context ends.
+func (c *ControlPlane) Addrs(ctx context.Context) (Addrs, error) {
+	select {
+	case <-c.listening:
+		return c.addrs, nil
+	case <-ctx.Done():
+		return Addrs{}, ctx.Err()
+	}
+}
+
+// Run serves until the context ends. It returns when all that it started has ended, nil if the context is why.
+func (c *ControlPlane) Run(ctx context.Context) (err error) {
+	s, err := c.openStore()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := createDefaults(ctx, s, c.cfg.Defaults); err != nil {
+		return fmt.Errorf("the defaults cannot be made: %w", err)
+	}
+	ca, err := loadCPAuthority(ctx, s)
+	if err != nil {
+		return err
+	}
+	certFile, keyFile := c.cfg.TLSPair()
+	cert, err := newServerCert(ca, certFile, keyFile, c.cfg.General.AdvertisedHostname)
+	if err != nil {
+		return err
+	}
+	if err := c.publishCA(ca); err != nil {
+		return err
+	}
+	m := newMetrics()
+	keys := newKeyring()
+	r := newReconciler(s, keys, m, c.log, c.cfg.XDSServer.DataplaneDeregistrationDelay.Std())
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.run(running) })
+	g.Go(func() error {
+		select {
+		case <-r.synced: // nobody is judged by half of the store
+			return c.serve(running, s, r, cert, m)
+		case <-running.Done():
+			return nil
+		}
+	})
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// serve listens, and serves until the context ends.
+func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, cert *serverCert, m *metrics) error {
+	dp, err := listen(c.cfg.DPServer.Interface, c.cfg.DPServer.Port, "dpServer.port (KUMA_DP_SERVER_PORT)")
+	if err != nil {
+		return err
+	}
+	defer dp.Close()
+	diagnostics, err := listen(c.cfg.Diagnostics.Interface, c.cfg.Diagnostics.ServerPort, "diagnostics.serverPort (KUMA_DIAGNOSTICS_SERVER_PORT)")
+	if err != nil {
+		return err
+	}
+	defer diagnostics.Close()
+	c.addrs = Addrs{DP: dp.Addr(), Diagnostics: diagnostics.Addr()}
+	dpPort := dp.Addr().(*net.TCPAddr).Port
+	g, ctx := errgroup.WithContext(ctx)
+	if http := c.cfg.APIServer.HTTP; http.Enabled {
+		l, err := listen(http.Interface, http.Port, "apiServer.http.port (KUMA_API_SERVER_HTTP_PORT)")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		c.addrs.API = l.Addr()
+		api := newAPI(c.cfg, s, tokens{resources{s}, cert.pin()}, r, c.log, c.id, func() int { return dpPort })
+		serveHTTP(ctx, g, l, newHTTPServer(api, c.log))
+	}
+	verifier := token.Verifier{Keys: r.keys}
+	ads := xds.NewServer(&acceptor{
+		store: s, verifier: verifier, reconciler: r, builder: &xds.Builder{},
+		metrics: m, log: c.log, instanceID: c.id,
+	})
+	bootstrap := &bootstrapper{
+		cfg: c.cfg.BootstrapServer.Params, store: s, verifier: verifier, cert: cert, port: dpPort, log: c.log,
+	}
+	g.Go(func() error { return newDPServer(dp, cert, ads, bootstrap, c.log).run(ctx) })
+	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(c.readiness, m.handler()), c.log))
+	c.ready.Store(true)
+	close(c.listening)
+	return g.Wait()
+}
+
+// readiness is whether the control plane takes proxies and requests.
+func (c *ControlPlane) readiness() error {
+	if !c.ready.Load() {
+		return errors.New("starting")
+	}
+	return nil
+}
+
+// openStore opens the store that the configuration names.
+func (c *ControlPlane) openStore() (store.Store, error) {
+	if c.cfg.Store.Type == StoreMemory {
+		return store.NewMemory(), nil
+	}
+	return store.OpenFile(c.cfg.Store.File.Path)
+}
+
+// publishCA writes the certificate of the CA behind the control plane's own into the work directory, for those who dial
+// it with other tools than the agent: curl --cacert, or an Envoy without an agent.
+func (c *ControlPlane) publishCA(ca *certs.CA) error {
+	dir := c.cfg.General.WorkDir
+	if c.cfg.Store.Type == StoreMemory || dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "kuma-cp-ca.crt"), ca.CertPEM(), 0o644)
+}
+
+// listen opens a TCP port, and says which setting to change where it cannot.
+func listen(host string, port int, setting string) (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	return l, nil
+}
+
+// serveHTTP serves within the group until the context ends.
+func serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, s *http.Server) {
+	g.Go(func() error {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		return s.Close()
+	})
+}

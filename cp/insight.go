@@ -1,0 +1,117 @@
+package cp
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"koguma/policy"
+	"koguma/xds"
+)
+
+// insight is what was seen of one session.
+type insight struct {
+	subscription policy.Subscription
+	rejections   map[string]string // by type: the reason of a refusal that still stands
+	mtls         *policy.MTLSInsight
+	fault        string // what went wrong on this side
+}
+
+func newInsight(instanceID string, now time.Time) insight {
+	return insight{
+		subscription: policy.Subscription{ID: newID(), ControlPlaneInstanceID: instanceID, ConnectTime: now.UTC()},
+		rejections:   map[string]string{},
+	}
+}
+
+// observe counts what happened on the stream.
+func (i *insight) observe(e xds.Event) {
+	st := &i.subscription.Status
+	counts := []*policy.DeliveryStats{&st.Total}
+	switch e.Type {
+	case xds.TypeCluster:
+		counts = append(counts, &st.CDS)
+	case xds.TypeEndpoint:
+		counts = append(counts, &st.EDS)
+	case xds.TypeListener:
+		counts = append(counts, &st.LDS)
+	case xds.TypeSecret:
+		counts = append(counts, &st.SDS)
+	}
+	for _, c := range counts {
+		switch e.Kind {
+		case xds.Sent:
+			c.ResponsesSent++
+		case xds.Acked:
+			c.ResponsesAcknowledged++
+		case xds.Nacked:
+			c.ResponsesRejected++
+		}
+	}
+	switch e.Kind {
+	case xds.Acked:
+		delete(i.rejections, e.Type)
+	case xds.Nacked:
+		i.rejections[e.Type] = e.Reason
+	}
+	st.LastUpdateTime = time.Now().UTC()
+}
+
+// certificate notes the certificate that the proxy has now.
+func (i *insight) certificate(leaf *x509.Certificate, auth *authority) {
+	if leaf == nil || auth == nil {
+		i.mtls = nil
+		return
+	}
+	regenerations := 1
+	if i.mtls != nil {
+		regenerations += i.mtls.CertificateRegenerations
+	}
+	i.mtls = &policy.MTLSInsight{
+		CertificateExpirationTime:   leaf.NotAfter.UTC(),
+		LastCertificateRegeneration: time.Now().UTC(),
+		CertificateRegenerations:    regenerations,
+		IssuedBackend:               auth.backend.Name,
+		SupportedBackends:           []string{auth.backend.Name},
+	}
+}
+
+// version notes what the proxy says that it runs.
+func (i *insight) version(n *corev3.Node) {
+	said := n.GetMetadata().GetFields()["version"].GetStructValue().GetFields()
+	part := func(name string) policy.SoftwareVersion {
+		f := said[name].GetStructValue().GetFields()
+		return policy.SoftwareVersion{Version: f["version"].GetStringValue(), Build: f["build"].GetStringValue()}
+	}
+	v := &i.subscription.Version
+	if dp := part("kumaDp"); dp.Version != "" {
+		v.KumaDP = dp
+	}
+	if envoy := part("envoy"); envoy.Version != "" {
+		v.Envoy = envoy
+	}
+	if b := n.GetUserAgentBuildVersion().GetVersion(); v.Envoy.Version == "" && b != nil {
+		v.Envoy.Version = fmt.Sprintf("%d.%d.%d", b.GetMajorNumber(), b.GetMinorNumber(), b.GetPatch())
+	}
+}
+
+// overview is the insight as it is shown.
+func (i *insight) overview() policy.DataplaneInsight {
+	s := i.subscription
+	s.Status.LastRejection = i.fault
+	for _, reason := range i.rejections {
+		s.Status.LastRejection = reason
+	}
+	return policy.DataplaneInsight{Subscriptions: []policy.Subscription{s}, MTLS: i.mtls}
+}
+
+// newID is a random UUID, version 4.
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,47 @@
+package cp
+
+import (
+	"crypto/x509"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics is what /metrics tells of one control plane.
+type metrics struct {
+	registry     *prometheus.Registry
+	sessions     prometheus.Gauge
+	refusals     *prometheus.CounterVec
+	certificates prometheus.Counter
+	rejections   prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		sessions: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "koguma_sessions", Help: "Proxies that are connected.",
+		}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "koguma_refusals_total", Help: "Streams that were refused, by the check that failed.",
+		}, []string{"check"}),
+		certificates: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "koguma_certificates_issued_total", Help: "Workload certificates that were signed.",
+		}),
+		rejections: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "koguma_xds_rejections_total", Help: "Configurations that a proxy refused.",
+		}),
+	}
+	m.registry.MustRegister(m.sessions, m.refusals, m.certificates, m.rejections,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// certificate counts a certificate that was signed.
+func (m *metrics) certificate(*x509.Certificate) { m.certificates.Inc() }
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,275 @@
+package cp
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"koguma/policy"
+	"koguma/store"
+)
+
+// reconciler gives each connected proxy what it should have. One goroutine takes in what changes in the store and who
+// comes and goes, and offers each session the view that follows; nothing is polled.
+type reconciler struct {
+	store   store.Store
+	keys    *keyring
+	log     *slog.Logger
+	metrics *metrics
+	// delay is how long a proxy that vanished has to come back before the Dataplane that it brought along is removed.
+	delay time.Duration
+
+	index  *index // run's own
+	synced chan struct{}
+	wake   chan struct{} // there is something in joined or parted
+
+	mu       sync.Mutex
+	sessions map[policy.Key]*session
+	last     map[policy.Key]policy.DataplaneInsight // of those that have left
+	joined   []*session
+	parted   []parting
+}
+
+// parting is a proxy whose stream has ended; left says that it meant to.
+type parting struct {
+	session *session
+	left    bool
+}
+
+// The bounds of how long a change that may wait does wait, so that a thousand proxies that come at once do not bring a
+// thousand changes to each of them.
+const (
+	minPause      = 10 * time.Millisecond
+	maxPause      = 500 * time.Millisecond
+	pausePerProxy = 500 * time.Microsecond
+)
+
+func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, delay time.Duration) *reconciler {
+	return &reconciler{
+		store: s, keys: k, metrics: m, log: log, delay: delay,
+		index: newIndex(), synced: make(chan struct{}), wake: make(chan struct{}, 1),
+		sessions: map[policy.Key]*session{}, last: map[policy.Key]policy.DataplaneInsight{},
+	}
+}
+
+// join adds a session. The newest of a proxy is the one that counts.
+func (r *reconciler) join(s *session) {
+	r.mu.Lock()
+	older := r.sessions[s.key]
+	r.sessions[s.key] = s
+	r.joined = append(r.joined, s)
+	r.metrics.sessions.Set(float64(len(r.sessions)))
+	r.mu.Unlock()
+	if older != nil {
+		older.end(status.Errorf(codes.AlreadyExists, "a newer stream has taken over %s; two proxies must not share a name", s.key))
+	}
+	r.signal()
+}
+
+// part takes a session away.
+func (r *reconciler) part(s *session, left bool) {
+	r.mu.Lock()
+	if r.sessions[s.key] == s {
+		delete(r.sessions, s.key)
+		i := s.overview()
+		i.Subscriptions[0].DisconnectTime = time.Now().UTC()
+		r.last[s.key] = i
+		r.parted = append(r.parted, parting{s, left})
+	}
+	r.metrics.sessions.Set(float64(len(r.sessions)))
+	r.mu.Unlock()
+	r.signal()
+}
+
+func (r *reconciler) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// connected is the session of a proxy, nil if it has none.
+func (r *reconciler) connected(key policy.Key) *session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessions[key]
+}
+
+// Insight implements watcher.
+func (r *reconciler) Insight(key policy.Key) policy.DataplaneInsight {
+	r.mu.Lock()
+	s, last := r.sessions[key], r.last[key]
+	r.mu.Unlock()
+	if s != nil {
+		return s.overview()
+	}
+	return last
+}
+
+// run reconciles until the context ends.
+func (r *reconciler) run(ctx context.Context) error {
+	watch, err := r.store.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	batches := make(chan []store.Event)
+	g.Go(func() error {
+		for {
+			events, err := watch.Next(ctx)
+			if err != nil {
+				return err
+			}
+			select {
+			case batches <- events:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	leavers := newDepartures(r)
+	g.Go(func() error { return leavers.run(ctx) })
+	g.Go(func() error { return r.loop(ctx, batches, leavers) })
+	return g.Wait()
+}
+
+// loop is the one goroutine that owns the index.
+func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, leavers *departures) error {
+	var pause <-chan time.Time // runs while there are changes that wait
+	waiting := map[string]bool{}
+	touched := 0 // proxies that the last change concerned
+	first := true
+	for {
+		now := map[string]bool{} // meshes to look at at once
+		select {
+		case events := <-batches:
+			for _, e := range events {
+				r.take(e, now, waiting)
+			}
+			if first {
+				first = false
+				leavers.expectBack(r.index)
+				close(r.synced)
+			}
+		case <-r.wake:
+			r.comeAndGo(now, leavers)
+		case <-pause:
+			now, waiting, pause = waiting, map[string]bool{}, nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if len(now) > 0 {
+			touched = r.offer(now)
+		}
+		if len(waiting) > 0 && pause == nil {
+			pause = time.After(min(max(minPause, time.Duration(touched)*pausePerProxy), maxPause))
+		}
+	}
+}
+
+// take brings the index up to date with one change, notes which mesh it concerns, and judges again the session that
+// it concerns.
+func (r *reconciler) take(e store.Event, now, waiting map[string]bool) {
+	mesh := e.Key.Mesh
+	if e.Key.Type == policy.TypeMesh {
+		mesh = e.Key.Name
+	}
+	if e.Key.Type == policy.TypeSecret {
+		if err := r.keys.apply(e); err != nil {
+			r.log.Error("a signing key cannot be read; no token is accepted by it", "secret", e.Key.Name, "mesh", mesh, "error", err)
+		}
+	}
+	if r.index.apply(e) {
+		waiting[mesh] = true
+	} else {
+		now[mesh] = true
+	}
+	if e.Key.Type == policy.TypeDataplane {
+		r.judge(e)
+	}
+}
+
+// judge closes the session of a proxy whose Dataplane has become one that would not be let in.
+func (r *reconciler) judge(e store.Event) {
+	s := r.connected(e.Key)
+	d, ok := e.Resource.(*policy.Dataplane)
+	if !ok {
+		r.mu.Lock()
+		delete(r.last, e.Key)
+		r.mu.Unlock()
+	}
+	switch {
+	case s == nil:
+	case !ok:
+		s.end(status.Errorf(codes.NotFound, "%s has been deleted", e.Key))
+	default:
+		if err := s.claims.Admit(d); err != nil {
+			s.end(status.Error(codes.PermissionDenied, err.Error()))
+		}
+	}
+}
+
+// comeAndGo sees to those that joined and parted.
+func (r *reconciler) comeAndGo(now map[string]bool, leavers *departures) {
+	r.mu.Lock()
+	joined, parted := r.joined, r.parted
+	r.joined, r.parted = nil, nil
+	r.mu.Unlock()
+	for _, p := range parted {
+		key := p.session.key
+		if r.connected(key) != nil {
+			continue
+		}
+		if p.session.registered {
+			leavers.expect(key, p.left)
+		}
+		if d := r.index.at(key.Mesh).dataplanes[key.Name]; d != nil && p.left {
+			r.index.at(key.Mesh).leave(d)
+			now[key.Mesh] = true
+		}
+	}
+	for _, s := range joined {
+		m := r.index.at(s.key.Mesh)
+		if d := m.dataplanes[s.key.Name]; d != nil {
+			if m.away[s.key.Name] {
+				m.enter(d)
+				now[s.key.Mesh] = true
+			}
+			r.offerOne(m, d, s)
+		}
+	}
+}
+
+// offer looks at all sessions of these meshes, and reports how many there are. A look is cheap: what has not changed
+// goes no further.
+func (r *reconciler) offer(meshes map[string]bool) int {
+	r.mu.Lock()
+	sessions := make([]*session, 0, len(r.sessions))
+	for key, s := range r.sessions {
+		if meshes[key.Mesh] {
+			sessions = append(sessions, s)
+		}
+	}
+	r.mu.Unlock()
+	for _, s := range sessions {
+		m := r.index.at(s.key.Mesh)
+		if d := m.dataplanes[s.key.Name]; d != nil {
+			r.offerOne(m, d, s)
+		}
+	}
+	return len(sessions)
+}
+
+func (r *reconciler) offerOne(m *meshIndex, d *policy.Dataplane, s *session) {
+	v, auth, err := m.view(d)
+	if err != nil {
+		s.fail("the configuration cannot be told; the proxy keeps its last one", err)
+		return
+	}
+	s.offer(v, auth, d.Services())
+}

@@ -1,0 +1,222 @@
+package cp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"koguma/policy"
+	"koguma/token"
+	"koguma/xds"
+)
+
+// session is one proxy that was let in, from the opening of its stream to its end. It implements [xds.Session].
+//
+// The reconciler offers it what it should have; the goroutine of its stream makes the resources and the certificates
+// from that. So the work of many is done on all cores, and one that takes its time holds nobody up.
+type session struct {
+	key    policy.Key
+	claims token.Claims
+	// registered is whether the proxy brought its Dataplane along, which then goes when it leaves.
+	registered bool
+	builder    *xds.Builder
+	reconciler *reconciler
+	metrics    *metrics
+	log        *slog.Logger
+	ctx        context.Context
+	end        func(error)
+
+	// The stream's goroutine's own.
+	ids      identities
+	built    *xds.View
+	base     *xds.Snapshot
+	secrets  []*xds.Resource
+	snapshot *xds.Snapshot
+	timer    *time.Timer // wakes the stream when something is due
+	retry    time.Time   // not before then, after something failed
+
+	mu       sync.Mutex
+	view     *xds.View  // nil until the reconciler has looked at the proxy
+	auth     *authority // of the view
+	services []string   // of the view's Dataplane
+	changed  chan struct{}
+	insight  insight
+}
+
+// retryIssue is how long to wait before a certificate that could not be made is tried again.
+const retryIssue = 5 * time.Second
+
+// offer tells the session what its proxy should have.
+func (s *session) offer(v *xds.View, auth *authority, services []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.view != nil && s.auth == auth && s.view.Equal(v) {
+		return
+	}
+	s.view, s.auth, s.services = v, auth, services
+	s.wake()
+}
+
+// wake has the stream look again. The caller holds the lock.
+func (s *session) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// poke is wake for who does not hold the lock.
+func (s *session) poke() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wake()
+}
+
+// Snapshot implements [xds.Session].
+func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
+	s.mu.Lock()
+	view, auth, services, changed := s.view, s.auth, s.services, s.changed
+	s.mu.Unlock()
+	if view == nil {
+		return nil, changed
+	}
+	if view != s.built {
+		base, err := s.builder.Build(view)
+		if err != nil {
+			s.fail("the configuration cannot be built; the proxy keeps its last one", err)
+		} else {
+			s.base, s.snapshot = base, nil
+		}
+		s.built = view
+	}
+	if s.base == nil {
+		return nil, changed
+	}
+	s.identify(auth, services)
+	if s.snapshot == nil {
+		s.snapshot = s.base.WithSecrets(s.secrets...)
+	}
+	return s.snapshot, changed
+}
+
+// identify sees to the certificates that the proxy asked for.
+func (s *session) identify(auth *authority, services []string) {
+	now := time.Now()
+	if now.Before(s.retry) {
+		return
+	}
+	secrets, err := s.ids.secrets(s.ctx, auth, services, now)
+	if err != nil {
+		s.fail("no certificate; it will be tried again", err)
+		s.retry = now.Add(retryIssue)
+		s.wakeAt(s.retry)
+	} else if due := s.ids.due(); !due.IsZero() {
+		s.wakeAt(due)
+	}
+	if !sameSecrets(s.secrets, secrets) {
+		s.secrets, s.snapshot = secrets, nil
+		s.mu.Lock()
+		s.insight.certificate(s.ids.leaf(services), auth)
+		s.mu.Unlock()
+	}
+}
+
+func sameSecrets(a, b []*xds.Resource) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *session) wakeAt(t time.Time) {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.timer = time.AfterFunc(time.Until(t), s.poke)
+}
+
+func (s *session) fail(what string, err error) {
+	s.log.Error(what, "proxy", s.key.Name, "mesh", s.key.Mesh, "error", err)
+	s.mu.Lock()
+	s.insight.fault = err.Error()
+	s.mu.Unlock()
+}
+
+// Observe implements [xds.Session].
+func (s *session) Observe(e xds.Event) {
+	if e.Kind == xds.Subscribed {
+		s.subscribed(e)
+		return
+	}
+	if e.Kind == xds.Nacked {
+		s.metrics.rejections.Inc()
+		s.log.Warn("the proxy refused its configuration and keeps the last one",
+			"proxy", s.key.Name, "mesh", s.key.Mesh, "type", e.Type, "reason", e.Reason)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.insight.observe(e)
+}
+
+// subscribed takes in what the proxy asks for, and what it says of itself.
+func (s *session) subscribed(e xds.Event) {
+	if e.Node != nil {
+		s.mu.Lock()
+		s.insight.version(e.Node)
+		s.mu.Unlock()
+	}
+	if e.Type != xds.TypeSecret {
+		return
+	}
+	s.ids.want(e.Names)
+	if csr := metadata(e.Node, "dataplane.csr"); csr != "" {
+		if err := s.ids.request(csr, metadataList(e.Node, "dataplane.svids")); err != nil {
+			s.end(status.Error(codes.InvalidArgument, err.Error()))
+		}
+	}
+}
+
+// Close implements [xds.Session].
+func (s *session) Close(left bool) {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	cause := context.Cause(s.ctx)
+	if left {
+		cause = nil
+	}
+	s.reconciler.part(s, left)
+	if st, ok := status.FromError(cause); ok && st.Code() != codes.OK && !errors.Is(cause, context.Canceled) {
+		s.log.Info("session closed", "proxy", s.key.Name, "mesh", s.key.Mesh, "jti", s.claims.ID, "reason", st.Message())
+	}
+}
+
+// overview is what was seen of the proxy so far.
+func (s *session) overview() policy.DataplaneInsight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.insight.overview()
+}
+
+// metadata is a string in the metadata of a node, "" if there is none.
+func metadata(n *corev3.Node, key string) string {
+	return n.GetMetadata().GetFields()[key].GetStringValue()
+}
+
+// metadataList is a list of strings in the metadata of a node.
+func metadataList(n *corev3.Node, key string) []string {
+	var list []string
+	for _, v := range n.GetMetadata().GetFields()[key].GetListValue().GetValues() {
+		list = append(list, v.GetStringValue())
+	}
+	return list
+}
