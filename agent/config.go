@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"koguma/certs"
+	"koguma/policy"
+	"koguma/token"
+)
+
+// Config is what an agent is told. The zero value of an optional field stands for the default that its comment names.
+type Config struct {
+	// Name and Mesh are whose proxy this is. With a Dataplane they may be empty, or must be the same as in it.
+	Name string
+	Mesh string // "default"
+	// Dataplane is registered by the agent; nil if an operator has applied it already.
+	Dataplane *policy.Dataplane
+
+	// CPAddress is the control plane: https://host:port is its DP server, http://host:port its API, which is asked
+	// only where the DP server is.
+	CPAddress string
+	// CACert has the certificates, in PEM, of the authorities that the DP server's certificate may come from. Empty:
+	// the one that the token pins, or those of the system if it pins none.
+	CACert []byte
+	Token  token.Raw
+	// RetryBackoff bounds the pause between two attempts to connect before the proxy has ever been let in; RetryMax is
+	// how long the attempts go on.
+	RetryBackoff time.Duration // 3s
+	RetryMax     time.Duration // 5m
+
+	EnvoyBinary            string // "envoy", searched for as [envoy.Find] says
+	EnvoyLogLevel          string // Envoy's own default
+	EnvoyComponentLogLevel string
+	Concurrency            int           // worker threads; 0 lets Envoy decide
+	EnvoyDrainTime         time.Duration // 5s; how long a withdrawal takes on open connections
+	ExitWithEnvoy          bool          // end when Envoy does, instead of starting it again
+
+	DrainTime time.Duration // how long a shutdown waits for open connections
+	// WorkDir is where the agent makes its own directory for sockets and the bootstrap. "": that of temporary files.
+	WorkDir string
+	// ReadinessPort is the port of /ready and /metrics on 127.0.0.1. 0: 9902, or any other if that is taken.
+	ReadinessPort int
+
+	Version string       // of kuma-dp, as it is shown to operators
+	Log     *slog.Logger // nil: nothing is logged
+	// Stdout and Stderr are Envoy's. nil: discarded.
+	Stdout, Stderr io.Writer
+}
+
+// The defaults of [Config].
+const (
+	DefaultMesh           = "default"
+	DefaultCPAddress      = "https://localhost:5678"
+	DefaultRetryBackoff   = 3 * time.Second
+	DefaultRetryMax       = 5 * time.Minute
+	DefaultEnvoyDrainTime = 5 * time.Second
+	DefaultDrainTime      = 30 * time.Second
+	DefaultReadinessPort  = 9902
+)
+
+// complete fills in the defaults, checks everything, and returns the pin that the token carries.
+func (c *Config) complete(now time.Time) (pin string, err error) {
+	c.CPAddress = cmp.Or(c.CPAddress, DefaultCPAddress)
+	c.RetryBackoff = cmp.Or(c.RetryBackoff, DefaultRetryBackoff)
+	c.RetryMax = cmp.Or(c.RetryMax, DefaultRetryMax)
+	c.EnvoyDrainTime = cmp.Or(c.EnvoyDrainTime, DefaultEnvoyDrainTime)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	c.Stdout = orDiscard(c.Stdout)
+	c.Stderr = orDiscard(c.Stderr)
+	if err := c.checkNames(); err != nil {
+		return "", err
+	}
+	switch {
+	case c.RetryBackoff < 0, c.RetryMax < 0, c.EnvoyDrainTime < 0, c.DrainTime < 0:
+		return "", errors.New("a negative duration; the retry and drain times are at least 0s")
+	case c.EnvoyDrainTime%time.Second != 0:
+		return "", fmt.Errorf("envoy's drain time %v: it takes whole seconds only", c.EnvoyDrainTime)
+	case c.Concurrency < 0:
+		return "", fmt.Errorf("concurrency %d: at least 0", c.Concurrency)
+	case c.ReadinessPort < 0 || c.ReadinessPort > 65535:
+		return "", fmt.Errorf("readiness port %d: choose one of 1 to 65535", c.ReadinessPort)
+	}
+	return c.checkToken(now)
+}
+
+func orDiscard(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
+}
+
+// checkNames settles whose proxy this is.
+func (c *Config) checkNames() error {
+	if d := c.Dataplane; d != nil {
+		if err := d.Validate(); err != nil {
+			return fmt.Errorf("dataplane definition: %w", err)
+		}
+		if c.Name != "" && c.Name != d.Name {
+			return fmt.Errorf("--name %q differs from the name %q of the dataplane definition; leave --name out", c.Name, d.Name)
+		}
+		if c.Mesh != "" && c.Mesh != d.Mesh {
+			return fmt.Errorf("--mesh %q differs from the mesh %q of the dataplane definition; leave --mesh out", c.Mesh, d.Mesh)
+		}
+		c.Name, c.Mesh = d.Name, d.Mesh
+	}
+	c.Mesh = cmp.Or(c.Mesh, DefaultMesh)
+	if c.Name == "" {
+		return errors.New("no name; give --name (of a Dataplane that has been applied), or a definition with --dataplane-file")
+	}
+	if err := policy.ValidName(c.Name); err != nil {
+		return fmt.Errorf("--name %q: %w", c.Name, err)
+	}
+	if err := policy.ValidMeshName(c.Mesh); err != nil {
+		return fmt.Errorf("--mesh %q: %w", c.Mesh, err)
+	}
+	return nil
+}
+
+// checkToken finds out what a glance at the token can tell, so that nobody waits for the control plane to say it.
+func (c *Config) checkToken(now time.Time) (pin string, err error) {
+	again := fmt.Sprintf("make one with: kumactl generate dataplane-token --mesh %s --name %s --valid-for 720h", c.Mesh, c.Name)
+	if c.Token == "" {
+		return "", errors.New("no token; " + again + " and give it with --dataplane-token-file")
+	}
+	if strings.ContainsAny(string(c.Token), "\r\n") {
+		return "", errors.New("the token has a line break in it; it is one line, " + again)
+	}
+	claims, err := token.Inspect(c.Token)
+	if err != nil {
+		return "", fmt.Errorf("the token cannot be read: %w; %s", err, again)
+	}
+	switch {
+	case !claims.ExpiresAt.IsZero() && !now.Before(claims.ExpiresAt):
+		return "", fmt.Errorf("the token expired at %s (claim exp); %s", claims.ExpiresAt.UTC().Format(time.RFC3339), again)
+	case claims.Mesh != "" && claims.Mesh != c.Mesh:
+		return "", fmt.Errorf("the token is for mesh %q (claim Mesh), not for %q; %s", claims.Mesh, c.Mesh, again)
+	case claims.Name != "" && claims.Name != c.Name:
+		return "", fmt.Errorf("the token is for proxy %q (claim Name), not for %q; %s", claims.Name, c.Name, again)
+	}
+	return claims.Pin, nil
+}
+
+// parseCA reads the certificates that an operator gave for the DP server.
+func parseCA(pem []byte, now time.Time) (*x509.CertPool, error) {
+	list, err := certs.ParseChain(pem)
+	if err != nil {
+		return nil, fmt.Errorf("CA of the control plane: %w", err)
+	}
+	pool := x509.NewCertPool()
+	for _, c := range list {
+		switch {
+		case !c.IsCA:
+			return nil, fmt.Errorf("CA of the control plane: the certificate %q is not that of a CA", c.Subject)
+		case now.After(c.NotAfter):
+			return nil, fmt.Errorf("CA of the control plane: the certificate %q expired at %s", c.Subject,
+				c.NotAfter.UTC().Format(time.RFC3339))
+		}
+		pool.AddCert(c)
+	}
+	return pool, nil
+}

@@ -1,0 +1,150 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"koguma/certs"
+	"koguma/policy"
+)
+
+// controlPlane is where the DP server is, and how it shows that it is the one.
+type controlPlane struct {
+	address *url.URL
+	tls     *tls.Config // without a ServerName if that is the host of the DP server
+	// anyHost: whoever passes the check of tls is our control plane, wherever it is. Not so for the authorities of the
+	// system, who sign for everybody.
+	anyHost bool
+}
+
+func newControlPlane(cfg Config, pin string) (*controlPlane, error) {
+	u, err := parseAddress(cfg.CPAddress)
+	if err != nil {
+		return nil, fmt.Errorf("--cp-address: %w", err)
+	}
+	cp := &controlPlane{address: u, tls: &tls.Config{MinVersion: tls.VersionTLS13}}
+	switch {
+	case len(cfg.CACert) > 0:
+		if cp.tls.RootCAs, err = parseCA(cfg.CACert, time.Now()); err != nil {
+			return nil, err
+		}
+		cp.anyHost = true
+	case pin != "":
+		// The chain and the name are checked by VerifyPinned, which also knows the root that is in no pool.
+		cp.tls.InsecureSkipVerify = true
+		cp.tls.VerifyConnection = certs.VerifyPinned(pin)
+		cp.tls.ServerName = certs.ServerName
+		cp.anyHost = true
+	}
+	return cp, nil
+}
+
+// parseAddress takes a scheme, a host and a port, and nothing else. The error does not repeat the address, which may
+// have a password in it.
+func parseAddress(s string) (*url.URL, error) {
+	const form = "it has the form https://HOST:PORT for the DP server (port 5678), or http://HOST:PORT for the API (port 5681)"
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, errors.New("not a URL; " + form)
+	case u.User != nil:
+		return nil, errors.New("it has credentials in it; " + form)
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, errors.New("no scheme that is known; " + form)
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		return nil, errors.New("it has more than a host and a port; " + form)
+	case u.Hostname() == "" || u.Port() == "":
+		return nil, errors.New("the host or the port is missing; " + form)
+	}
+	return u, nil
+}
+
+// catalog is the answer of the API to the question where the other servers are.
+type catalog struct {
+	APIs struct {
+		Bootstrap struct {
+			URL string `json:"url"`
+		} `json:"bootstrap"`
+	} `json:"apis"`
+}
+
+// locate is the address of the DP server.
+func (cp *controlPlane) locate(ctx context.Context) (*url.URL, error) {
+	if cp.address.Scheme == "https" {
+		return cp.address, nil
+	}
+	data, err := cp.getCatalog(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s where the DP server is: %w", cp.address, err)
+	}
+	var c catalog
+	if err := policy.DecodeOpen(data, &c); err != nil {
+		return nil, fmt.Errorf("catalog of %s: %w", cp.address, err)
+	}
+	u, err := parseAddress(c.APIs.Bootstrap.URL)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("catalog of %s: address of the DP server: %w", cp.address, err)
+	case u.Scheme != "https":
+		return nil, fmt.Errorf("catalog of %s: the DP server at %s is not https", cp.address, u.Host)
+	case !cp.anyHost && u.Hostname() != cp.address.Hostname():
+		// The answer came over plain HTTP, and a certificate for some host is easily had.
+		return nil, fmt.Errorf("catalog of %s names a DP server on another host, %s; give --ca-cert-file, or --cp-address=%s",
+			cp.address, u.Hostname(), u)
+	}
+	return u, nil
+}
+
+// maxCatalog bounds the answer of the API.
+const maxCatalog = 64 << 10
+
+func (cp *controlPlane) getCatalog(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cp.address.JoinPath("catalog").String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{DisableKeepAlives: true, Proxy: nil}
+	resp, err := transport.RoundTrip(req) // a RoundTrip follows no redirect
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.New(resp.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxCatalog+1))
+	if err == nil && len(data) > maxCatalog {
+		err = fmt.Errorf("an answer of more than %d bytes", maxCatalog)
+	}
+	return data, err
+}
+
+// maxResponse bounds what the control plane sends at a time.
+const maxResponse = 16 << 20
+
+// dial prepares a connection to the DP server. The first stream opens it.
+func (cp *controlPlane) dial(ctx context.Context) (*grpc.ClientConn, error) {
+	u, err := cp.locate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient("passthrough:///"+net.JoinHostPort(u.Hostname(), u.Port()),
+		grpc.WithTransportCredentials(credentials.NewTLS(cp.tls)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
+		grpc.WithDisableServiceConfig(), grpc.WithNoProxy())
+}
