@@ -39,11 +39,11 @@ func (e *SyntaxError) Error() string {
 //
 // Fields that the document leaves out keep the values they have in v; lists and maps are replaced as wholes.
 func Decode(data []byte, v any) error {
-	n, err := decodeOne(data)
+	docs, err := documents(data, false)
 	if err != nil {
 		return err
 	}
-	return walk(n, v, false)
+	return walk(docs[0], v, false)
 }
 
 // DecodeOpen is [Decode] for JSON from programs that may say more than we know: unknown fields are passed over,
@@ -57,32 +57,6 @@ func DecodeOpen(data []byte, v any) error {
 		return err
 	}
 	return walk(n, v, true)
-}
-
-// decodeOne is the one document in data.
-func decodeOne(data []byte) (*node, error) {
-	if len(data) > maxDocument {
-		return nil, tooLarge(1)
-	}
-	docs, err := documents(data)
-	if err != nil {
-		return nil, err
-	}
-	if len(docs) == 0 {
-		return nil, errEmpty()
-	}
-	if len(docs) > 1 {
-		return nil, docs[1].fail("a second document begins here; only one is expected")
-	}
-	return docs[0], nil
-}
-
-func errEmpty() error {
-	return &SyntaxError{Line: 1, Column: 1, Reason: "the document is empty"}
-}
-
-func tooLarge(line int) error {
-	return &SyntaxError{Line: line, Column: 1, Reason: "the document is larger than 1 MiB"}
 }
 
 // walk writes n to what v points to.

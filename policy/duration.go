@@ -23,25 +23,23 @@ type unit struct {
 // units lists the units, the longest first.
 func units() []unit {
 	return []unit{
-		{"y", 365 * day}, {"w", 7 * day}, {"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"ms", time.Millisecond},
-		{"s", time.Second},
+		{"y", 365 * day}, {"w", 7 * day}, {"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second},
+		{"ms", time.Millisecond},
 	}
 }
 
 // Std is the duration as the standard library has it.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-// String is the duration as files write it, in the longest unit that says it exactly.
+// String is the duration as files write it, in the longest unit that says it exactly; weeks are only read.
 func (d Duration) String() string {
 	std := time.Duration(d)
 	if std == 0 {
 		return "0"
 	}
-	for _, name := range []string{"y", "d", "h", "m", "s", "ms"} {
-		for _, u := range units() {
-			if u.name == name && std%u.span == 0 {
-				return strconv.FormatInt(int64(std/u.span), 10) + name
-			}
+	for _, u := range units() {
+		if u.name != "w" && std%u.span == 0 {
+			return strconv.FormatInt(int64(std/u.span), 10) + u.name
 		}
 	}
 	return std.String()

@@ -1,17 +1,15 @@
 package policy
 
-import (
-	"strings"
-)
+import "strings"
 
 // Parse reads one resource, JSON or YAML, into the type that its "type" field names, by the rules of [Decode]. It does
 // not validate it.
 func Parse(data []byte) (Resource, error) {
-	n, err := decodeOne(data)
+	docs, err := documents(data, false)
 	if err != nil {
 		return nil, err
 	}
-	return parseNode(n)
+	return parseNode(docs[0])
 }
 
 // ParseAll reads all resources of a file: JSON, or YAML documents separated by lines of ---, each by the rules of
@@ -19,12 +17,9 @@ func Parse(data []byte) (Resource, error) {
 // field has, whatever it contains; a name without a value, and a value that is not used, are errors. Where vars is
 // nil, {{ name }} means nothing.
 func ParseAll(data []byte, vars map[string]string) ([]Resource, error) {
-	docs, err := fillDocuments(data, vars)
+	docs, err := fillDocuments(data, vars, true)
 	if err != nil {
 		return nil, err
-	}
-	if len(docs) == 0 {
-		return nil, errEmpty()
 	}
 	all := make([]Resource, len(docs))
 	for i, n := range docs {
@@ -40,29 +35,24 @@ func ParseVars(data []byte, vars map[string]string) (Resource, error) {
 	if vars == nil {
 		vars = map[string]string{}
 	}
-	docs, err := fillDocuments(data, vars)
-	switch {
-	case err != nil:
+	docs, err := fillDocuments(data, vars, false)
+	if err != nil {
 		return nil, err
-	case len(docs) == 0:
-		return nil, errEmpty()
-	case len(docs) > 1:
-		return nil, docs[1].fail("a second document begins here; only one is expected")
 	}
 	return parseNode(docs[0])
 }
 
 // fillDocuments are the documents in data, with their variables filled in unless values is nil.
-func fillDocuments(data []byte, values map[string]string) ([]*node, error) {
+func fillDocuments(data []byte, values map[string]string, many bool) ([]*node, error) {
 	if values == nil {
-		return documents(data)
+		return documents(data, many)
 	}
 	v := &vars{values: values, used: map[string]bool{}}
 	data, err := v.hide(data)
 	if err != nil {
 		return nil, err
 	}
-	docs, err := documents(data)
+	docs, err := documents(data, many)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func isToken(c rune) bool { return c == tokenFill || tokenFirst <= c && c <= tok
 
 var (
 	// placeholder also takes in what only resembles one, so that it can be refused by name.
-	placeholder = regexp.MustCompile(`\{\{\{*[^{}\n]*\}*\}\}|\{\{+`)
+	placeholder = regexp.MustCompile(`\{\{\{[^{}\n]*\}\}\}|\{\{[^{}\n]*\}\}|\{\{`)
 	variable    = regexp.MustCompile(`^\{\{[ \t]*([A-Za-z0-9_][A-Za-z0-9_.-]*)[ \t]*\}\}$`)
 )
 

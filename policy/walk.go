@@ -39,7 +39,7 @@ func (w *walker) value(n *node, v reflect.Value) *SyntaxError {
 		return w.anything(n, v)
 	}
 	if n.kind == kindNull {
-		return n.fail("a value is missing: give one, or leave the field out")
+		return n.fail("null where a value is needed: give one, or leave the field out")
 	}
 	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return textValue(n, t)

@@ -30,11 +30,14 @@ func checkText(data []byte) error {
 	return &SyntaxError{Line: 1, Column: 1, Reason: reason}
 }
 
-// documents are the documents in data that are not empty. JSON and YAML may stand side by side, as they do when files
-// are joined.
-func documents(data []byte) ([]*node, error) {
+// documents are the documents in data that are not empty: at least one, and at most one unless there may be many. JSON
+// and YAML may stand side by side, as they do when files are joined.
+func documents(data []byte, many bool) ([]*node, error) {
 	if err := checkText(data); err != nil {
 		return nil, err
+	}
+	if len(data) > maxDocument && !many {
+		return nil, tooLarge(1)
 	}
 	var docs []*node
 	for line := 1; len(data) > 0; {
@@ -47,9 +50,19 @@ func documents(data []byte) ([]*node, error) {
 		if n != nil {
 			docs = append(docs, n)
 		}
+		if len(docs) > 1 && !many {
+			return nil, n.fail("a second document begins here; only one is expected")
+		}
 		line += bytes.Count(doc, []byte("\n"))
 	}
+	if len(docs) == 0 {
+		return nil, &SyntaxError{Line: 1, Column: 1, Reason: "the document is empty"}
+	}
 	return docs, nil
+}
+
+func tooLarge(line int) error {
+	return &SyntaxError{Line: line, Column: 1, Reason: "the document is larger than 1 MiB"}
 }
 
 // separator is a line that begins a document. Neither YAML nor JSON lets one stand inside of a value.
@@ -82,8 +95,14 @@ func parseDocument(data []byte, line int) (*node, error) {
 	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '{' {
 		return parseJSON(body, line+bytes.Count(data[:len(data)-len(body)], []byte("\n")))
 	}
+	if nothing.Match(body) {
+		return nil, nil
+	}
 	return parseYAML(data, line)
 }
+
+// nothing is blanks and comments. Telling them early makes a file of separators cheap to read.
+var nothing = regexp.MustCompile(`\A(?:[ \t\r]*(?:#[^\n]*)?\n)*[ \t\r]*(?:#[^\n]*)?\z`)
 
 func parseYAML(data []byte, line int) (*node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
