@@ -90,7 +90,7 @@ func (c *cli) printResources(resources []policy.Resource) error {
 		if i > 0 {
 			fmt.Fprintln(c.stdout, "---")
 		}
-		if err := print(c.stdout, "yaml", r); err != nil {
+		if err := printAs(c.stdout, "yaml", r); err != nil {
 			return err
 		}
 	}

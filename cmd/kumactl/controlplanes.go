@@ -17,7 +17,7 @@ func (c *cli) configCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return print(c.stdout, "yaml", cfg)
+			return printAs(c.stdout, "yaml", cfg)
 		},
 	}
 	planes := group("control-planes", "Manage the control planes that kumactl knows",

@@ -42,7 +42,7 @@ func (c *cli) getOne(kind policy.Kind, mesh *string, output *choice) *cobra.Comm
 				return err
 			}
 			if output.value != "table" {
-				return print(c.stdout, output.value, r)
+				return printAs(c.stdout, output.value, r)
 			}
 			return resourceTable(kind, []policy.Resource{r}, time.Now()).write(c.stdout)
 		},
@@ -82,7 +82,7 @@ func (c *cli) getList(kind policy.Kind, mesh *string, output *choice) *cobra.Com
 				return err
 			}
 			if output.value != "table" {
-				return print(c.stdout, output.value, listing[policy.Resource]{Total: total, Items: items})
+				return printAs(c.stdout, output.value, listing[policy.Resource]{Total: total, Items: items})
 			}
 			if err := resourceTable(kind, items, time.Now()).write(c.stdout); err != nil {
 				return err

@@ -41,7 +41,7 @@ func (c *cli) inspectDataplanes() *cobra.Command {
 				return !hasTags(&o, tags) || gateway && o.Dataplane.Networking.Gateway == nil
 			})
 			if output.value != "table" {
-				return print(c.stdout, output.value, listing[policy.DataplaneOverview]{Total: len(all), Items: all})
+				return printAs(c.stdout, output.value, listing[policy.DataplaneOverview]{Total: len(all), Items: all})
 			}
 			return overviewTable(all, time.Now()).write(c.stdout)
 		},

@@ -79,11 +79,11 @@ func TestInspectFilters(t *testing.T) {
 	t.Parallel()
 	address := serve(t, map[string]string{"GET /meshes/default/dataplanes/_overview": overviews})
 	tests := map[string]string{
-		"":                                        "new web-1 gw",
-		"--gateway":                               "gw",
-		"--tag version=1":                         "web-1",
-		"--tag version=2":                         "",
-		"--tag version=1 --tag kuma.io/service=x": "",
+		"":                "new web-1 gw",
+		"--gateway":       "gw",
+		"--tag version=1": "web-1",
+		"--tag version=2": "",
+		"--tag version=1 --tag kuma.io/service=x":         "",
 		"--tag version=1 --tag kuma.io/service=web-admin": "web-1",
 	}
 	for args, want := range tests {

@@ -19,8 +19,8 @@ type listing[T any] struct {
 	Next  *string `json:"next"`
 }
 
-// print writes v as YAML or JSON.
-func print(w io.Writer, format string, v any) error {
+// printAs writes v as YAML or JSON.
+func printAs(w io.Writer, format string, v any) error {
 	switch format {
 	case "yaml":
 		text, err := policy.EncodeYAML(v)

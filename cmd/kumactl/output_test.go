@@ -20,7 +20,7 @@ func TestPrintRoundTrip(t *testing.T) {
 	want := document{Text: text, Map: map[string]string{"key\u202e": "no"}}
 	for _, format := range []string{"yaml", "json"} {
 		var out bytes.Buffer
-		if err := print(&out, format, want); err != nil {
+		if err := printAs(&out, format, want); err != nil {
 			t.Fatal(err)
 		}
 		if i := strings.IndexAny(out.String(), "\x1b\u009b\x7f\u202e\U000e0001\U000f0000"); i >= 0 {
@@ -39,7 +39,7 @@ func TestPrintRoundTrip(t *testing.T) {
 func TestJSONIndent(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	if err := print(&out, "json", listing[string]{Total: 1, Items: []string{"<a>"}}); err != nil {
+	if err := printAs(&out, "json", listing[string]{Total: 1, Items: []string{"<a>"}}); err != nil {
 		t.Fatal(err)
 	}
 	want := "{\n  \"total\": 1,\n  \"items\": [\n    \"<a>\"\n  ],\n  \"next\": null\n}\n"

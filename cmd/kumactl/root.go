@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,8 +108,10 @@ func addMeshFlag(cmd *cobra.Command, mesh *string) {
 func addOutputFlag(cmd *cobra.Command, output *choice) {
 	*output = choice{"table", []string{"table", "yaml", "json"}}
 	cmd.PersistentFlags().VarP(output, "output", "o", "how to print: "+output.words())
-	names := slices.Clone(output.of)
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	complete := cobra.FixedCompletions(output.of, cobra.ShellCompDirectiveNoFileComp)
+	if err := cmd.RegisterFlagCompletionFunc("output", complete); err != nil {
+		panic(err) // there is no such flag: a mistake in the command itself
+	}
 }
 
 // require makes the flags of the command mandatory.
