@@ -137,6 +137,7 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(c.readiness, m.handler()), c.log))
 	c.ready.Store(true)
 	close(c.listening)
+	c.log.Info("the control plane is up", "api", c.addrs.API, "dp", c.addrs.DP, "diagnostics", c.addrs.Diagnostics)
 	return g.Wait()
 }
 

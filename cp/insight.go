@@ -46,7 +46,9 @@ func (i *insight) observe(e xds.Event) {
 		case xds.Sent:
 			c.ResponsesSent++
 		case xds.Acked:
-			c.ResponsesAcknowledged++
+			if !e.Idle {
+				c.ResponsesAcknowledged++
+			}
 		case xds.Nacked:
 			c.ResponsesRejected++
 		}

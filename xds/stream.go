@@ -71,7 +71,7 @@ func (st *stream) handle(r *request) error {
 		sub.refused = true
 		st.session.Observe(Event{Kind: Nacked, Type: r.typ, Version: sub.version, Reason: r.reason})
 	case answers:
-		st.settle(sub, sub.version)
+		st.settle(sub, sub.version, false)
 	}
 	asks := st.wire.apply(sub, r, answers)
 	if len(sub.names) > maxNames {
@@ -85,11 +85,12 @@ func (st *stream) handle(r *request) error {
 }
 
 // settle notes that the client has all that it asked for of the set with that version.
-func (st *stream) settle(sub *subscription, version string) {
-	if sub.acked != version {
-		sub.acked = version
-		st.session.Observe(Event{Kind: Acked, Type: sub.typ, Version: version})
+func (st *stream) settle(sub *subscription, version string, idle bool) {
+	if idle && sub.acked == version {
+		return
 	}
+	sub.acked = version
+	st.session.Observe(Event{Kind: Acked, Type: sub.typ, Version: version, Idle: idle})
 }
 
 // push sends what the client lacks of the snapshot.
@@ -120,7 +121,7 @@ func (st *stream) pushType(sub *subscription, s *Snapshot) error {
 	sub.seen, sub.dirty, sub.force = set, false, false
 	if resp == nil {
 		if !sub.pending && !sub.refused {
-			st.settle(sub, set.Version())
+			st.settle(sub, set.Version(), true)
 		}
 		return nil
 	}

@@ -66,4 +66,5 @@ type Event struct {
 	Names   []string     // Subscribed: what the stream asks for by name, sorted; nil if it asks for all
 	Version string       // Acked, Nacked: the version of the Set
 	Reason  string       // Nacked: the client's own words
+	Idle    bool         // Acked: the client had it all already, and no response was sent
 }
