@@ -50,21 +50,19 @@ func parameter(field, reason string) error {
 // problemOf is the one place where errors become statuses. The title says what was being done. What an error that we do
 // not know says is for the log, not for the client.
 func problemOf(title string, err error) *problem {
-	var (
-		p       *problem
-		invalid *policy.Invalid
-		syntax  *policy.SyntaxError
-		large   *http.MaxBytesError
-	)
-	switch {
-	case errors.As(err, &p):
+	if p, ok := errors.AsType[*problem](err); ok {
 		return p
-	case errors.As(err, &invalid):
+	}
+	if invalid, ok := errors.AsType[*policy.Invalid](err); ok {
 		return invalidProblem(title, invalid)
-	case errors.As(err, &syntax):
+	}
+	if syntax, ok := errors.AsType[*policy.SyntaxError](err); ok {
 		return refuse(http.StatusBadRequest, title, syntax.Error())
-	case errors.As(err, &large):
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return refuse(http.StatusRequestEntityTooLarge, title, "the body is larger than 1 MiB")
+	}
+	switch {
 	case errors.Is(err, ErrNoSigningKey):
 		return refuse(http.StatusNotFound, "Signing Key not found", err.Error())
 	case errors.Is(err, store.ErrNotFound):

@@ -130,14 +130,12 @@ func (rs resources) opsForCA(ctx context.Context, mesh string, b *policy.Backend
 		return nil, err
 	}
 	// While mTLS was off, one of the two may have been deleted. The other is of no use then.
-	o := certs.CAOptions{CommonName: mesh, URI: &url.URL{Scheme: "spiffe", Host: mesh}, Life: policy.DefaultCALife}
-	if b.Conf != nil && b.Conf.CACert != nil {
-		o.RSABits = b.Conf.CACert.RSABits
-		if b.Conf.CACert.Expiration > 0 {
-			o.Life = b.Conf.CACert.Expiration.Std()
-		}
-	}
-	ca, err := certs.NewCA(o)
+	ca, err := certs.NewCA(certs.CAOptions{
+		CommonName: mesh,
+		URI:        &url.URL{Scheme: "spiffe", Host: mesh},
+		RSABits:    b.RSABits(),
+		Life:       b.CALife(),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -213,6 +213,9 @@ func deniedDetail(r *http.Request) string {
 // checkContent refuses bodies that say they are something else. It also keeps a web page from sending one without the
 // browser asking us first: a form cannot have these types.
 func checkContent(r *http.Request) error {
+	if r.ContentLength > maxBody {
+		return &http.MaxBytesError{Limit: maxBody}
+	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return refuse(http.StatusUnsupportedMediaType, "Unsupported content encoding", "send the body as it is, without Content-Encoding")
 	}

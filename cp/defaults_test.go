@@ -1,0 +1,105 @@
+package cp_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"koguma/cp"
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+)
+
+func TestDefaultMesh(t *testing.T) {
+	t.Parallel()
+	s := store.NewMemory()
+	defer s.Close()
+	if err := cp.CreateDefaults(t.Context(), s, cp.DefaultsConfig{SkipMeshCreation: true}); err != nil {
+		t.Fatal(err)
+	}
+	if meshes, err := s.List(t.Context(), policy.TypeMesh, ""); err != nil || len(meshes) != 0 {
+		t.Errorf("skipped, and yet there is %v, %v", meshes, err)
+	}
+	if err := cp.CreateDefaults(t.Context(), s, cp.DefaultsConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	first := secretData(t, s, "default", keyName(1))
+	if _, err := token.ParseKey(first); err != nil {
+		t.Error(err)
+	}
+	m, err := s.Get(t.Context(), mesh("default").Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cp.CreateDefaults(t.Context(), s, cp.DefaultsConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := s.Get(t.Context(), mesh("default").Key())
+	if err != nil || again.Metadata().Version != m.Metadata().Version || string(secretData(t, s, "default", keyName(1))) != string(first) {
+		t.Errorf("a second start changed the mesh or its key: %v", err)
+	}
+}
+
+// However many control planes start on one store, they have one CA.
+func TestCPAuthorityIsOne(t *testing.T) {
+	t.Parallel()
+	s := store.NewMemory()
+	defer s.Close()
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			ca, err := cp.LoadCPAuthority(t.Context(), s)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			seen[string(ca.CertPEM())] = true
+		})
+	}
+	wg.Wait()
+	if len(seen) != 1 {
+		t.Errorf("%d CAs", len(seen))
+	}
+}
+
+// Half a CA is not made whole by making another: every agent has the pin of the one that was.
+func TestHalfACPAuthority(t *testing.T) {
+	t.Parallel()
+	s := store.NewMemory()
+	defer s.Close()
+	if _, err := cp.LoadCPAuthority(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Delete(t.Context(), s, policy.Key{Type: policy.TypeGlobalSecret, Name: "kuma-cp-ca-key"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cp.LoadCPAuthority(t.Context(), s); err == nil || !strings.Contains(err.Error(), "only one of") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDiagnostics(t *testing.T) {
+	t.Parallel()
+	var down error
+	h := cp.NewDiagnostics(func() error { return down }, http.NotFoundHandler())
+	get := func(path string) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		return w.Code
+	}
+	if a, b, c := get("/healthy"), get("/ready"), get("/metrics"); a != 200 || b != 200 || c != 404 {
+		t.Errorf("up: %d %d %d", a, b, c)
+	}
+	down = errors.New("starting")
+	if a, b := get("/healthy"), get("/ready"); a != 200 || b != 503 {
+		t.Errorf("down: %d %d", a, b)
+	}
+}

@@ -1,0 +1,94 @@
+package cp
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"reflect"
+
+	"koguma/certs"
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+)
+
+// NewAPI is newAPI, with functions in the place of its seams.
+func NewAPI(cfg Config, s store.Store, issue func(token.Claims) (token.Raw, error), insight func(policy.Key) policy.DataplaneInsight, log *slog.Logger) http.Handler {
+	return newAPI(cfg, s, issueFunc(issue), insightFunc(insight), log, "test-cp", func() int { return 5678 })
+}
+
+type issueFunc func(token.Claims) (token.Raw, error)
+
+func (f issueFunc) Issue(_ context.Context, c token.Claims) (token.Raw, error) { return f(c) }
+
+type insightFunc func(policy.Key) policy.DataplaneInsight
+
+func (f insightFunc) Insight(k policy.Key) policy.DataplaneInsight { return f(k) }
+
+// Route is a route as tests see it.
+type Route struct {
+	Method, Path  string
+	Open, Guarded bool // for everybody, for administrators
+}
+
+// Routes are all routes of the API.
+func Routes() []Route {
+	var all []Route
+	for _, r := range (&api{}).routes() {
+		all = append(all, Route{r.method, r.path, r.access == everybody, r.access == administrators})
+	}
+	return all
+}
+
+// Admin reports whether the request is an administrator's.
+func Admin(r *http.Request) bool { return identify(r).admin }
+
+// NewHTTPServer is newHTTPServer.
+func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server { return newHTTPServer(h, log) }
+
+// NewDiagnostics is newDiagnostics.
+func NewDiagnostics(ready func() error, metrics http.Handler) http.Handler {
+	return newDiagnostics(ready, metrics)
+}
+
+// CreateDefaults is createDefaults.
+func CreateDefaults(ctx context.Context, s store.Store, d DefaultsConfig) error {
+	return createDefaults(ctx, s, d)
+}
+
+// LoadCPAuthority is loadCPAuthority.
+func LoadCPAuthority(ctx context.Context, s store.Store) (*certs.CA, error) {
+	return loadCPAuthority(ctx, s)
+}
+
+// Put is what the API does with a resource that is valid in itself.
+func Put(ctx context.Context, s store.Store, r policy.Resource) (created bool, err error) {
+	out, err := resources{s}.put(ctx, r)
+	return out.created, err
+}
+
+// Delete is what the API does to remove a resource.
+func Delete(ctx context.Context, s store.Store, key policy.Key) error {
+	return resources{s}.delete(ctx, key)
+}
+
+// Variable is a setting and the environment variable for it.
+type Variable struct{ Path, Name string }
+
+// Variables are all settings, also those that lack a variable.
+func Variables() []Variable { return variablesOf("", reflect.TypeFor[Config]()) }
+
+func variablesOf(path string, t reflect.Type) []Variable {
+	var all []Variable
+	for i := range t.NumField() {
+		f := t.Field(i)
+		switch {
+		case f.Tag.Get("json") == "-":
+		case f.Type.Kind() == reflect.Struct:
+			all = append(all, variablesOf(path+f.Tag.Get("json")+".", f.Type)...)
+		default:
+			all = append(all, Variable{path + f.Tag.Get("json"), f.Tag.Get("env")})
+		}
+	}
+	return all
+}

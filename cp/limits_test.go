@@ -1,0 +1,85 @@
+package cp_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"koguma/cp"
+)
+
+// listen serves an API on a port of its own, with its time limits cut to a fraction of a second.
+func listen(t *testing.T) (addr string) {
+	t.Helper()
+	srv := cp.NewHTTPServer(newServer(t).handler, slog.New(slog.DiscardHandler))
+	for _, limit := range []*time.Duration{&srv.ReadHeaderTimeout, &srv.ReadTimeout, &srv.WriteTimeout, &srv.IdleTimeout} {
+		if *limit <= 0 || *limit > 2*time.Minute {
+			t.Errorf("a limit of %v", *limit)
+		}
+		*limit = 500 * time.Millisecond
+	}
+	srv.WriteTimeout = 5 * time.Second // an answer to a slow request may take longer than the request
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		srv.Close()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// Who sends slowly, or nothing at all, or too much, is not waited for.
+func TestSlowAndEndlessRequests(t *testing.T) {
+	t.Parallel()
+	addr := listen(t)
+	put := "PUT " + webPath + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+	for _, c := range []struct{ name, sent, repeated, want string }{
+		{"nothing", "", "", ""},
+		{"slow headers", "GET / HTTP/1.1\r\nHost: local", "", ""},
+		{"slow body", put + "Content-Length: 100\r\n\r\n{", "", "HTTP/1.1 400"},
+		{"endless body", put + "Transfer-Encoding: chunked\r\n\r\n", "10000\r\n" + strings.Repeat(" ", 1<<16) + "\r\n", "HTTP/1.1 4"}, // 413, unless this machine is slow
+		{"announced", put + "Content-Length: 1048577\r\n\r\n", strings.Repeat(" ", 1<<16), "HTTP/1.1 413"},
+		{"long headers", "GET / HTTP/1.1\r\nHost: localhost\r\n", "X: " + strings.Repeat("a", 1<<10) + "\r\n", "HTTP/1.1 431"},
+		{"idle", "GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n", "", "HTTP/1.1 404"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(20 * time.Second))
+			fmt.Fprint(conn, c.sent)
+			go func() {
+				for c.repeated != "" {
+					if _, err := io.WriteString(conn, c.repeated); err != nil {
+						return
+					}
+				}
+			}()
+			answer, err := bufio.NewReader(conn).ReadString('\n')
+			if !strings.HasPrefix(answer, c.want) || c.want == "" && err == nil {
+				t.Errorf("%q, %v; want %q", answer, err, c.want)
+			}
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, net.ErrClosed) {
+				t.Error(err)
+			} else if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+				t.Error("the connection stays open")
+			}
+		})
+	}
+}

@@ -1,0 +1,443 @@
+package cp_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rsa"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"koguma/cp"
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+)
+
+// signingKey is a key for all tests: to make one takes long.
+var signingKey = sync.OnceValue(func() []byte {
+	pem, err := token.NewKeyPEM()
+	if err != nil {
+		panic(err)
+	}
+	return pem
+})
+
+// server is an API over a store of its own.
+type server struct {
+	t       *testing.T
+	handler http.Handler
+	store   store.Store
+	log     *logBuffer
+}
+
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// newServer is an API with the mesh "default" and its signing key.
+func newServer(t *testing.T, change ...func(*cp.Config)) *server {
+	t.Helper()
+	s := store.NewMemory()
+	t.Cleanup(func() { s.Close() })
+	err := s.Write(t.Context(),
+		store.Op{Put: mesh("default"), Expect: store.Absent},
+		store.Op{Put: secret("dataplane-token-signing-key-default-1", signingKey()), Expect: store.Absent},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := cp.DefaultConfig()
+	for _, c := range change {
+		c(&cfg)
+	}
+	log := new(logBuffer)
+	return &server{t: t, handler: newAPI(cfg, s, log), store: s, log: log}
+}
+
+func newAPI(cfg cp.Config, s store.Store, log *logBuffer) http.Handler {
+	insight := func(policy.Key) policy.DataplaneInsight {
+		return policy.DataplaneInsight{Subscriptions: []policy.Subscription{{ID: "stream-1", ConnectTime: time.Unix(1, 0).UTC()}}}
+	}
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return cp.NewAPI(cfg, s, issue(), insight, logger)
+}
+
+// issue signs with the key for all tests.
+func issue() func(token.Claims) (token.Raw, error) {
+	return func(c token.Claims) (token.Raw, error) {
+		if c.Mesh == "keyless" {
+			return "", cp.ErrNoSigningKey
+		}
+		key, err := token.ParseKey(signingKey())
+		if err != nil {
+			return "", err
+		}
+		return token.Sign(token.SigningKey{KID: "1", Key: key}, c)
+	}
+}
+
+// request is what a test sends. Without a content type it is JSON, without a peer it is this machine.
+type request struct {
+	method, path, body string
+	contentType        string
+	peer, host         string
+	header             http.Header
+}
+
+// response is what came back.
+type response struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (s *server) send(r request) response {
+	s.t.Helper()
+	req := httptest.NewRequest(r.method, r.path, strings.NewReader(r.body))
+	req.Host, req.RemoteAddr = "localhost:5681", "127.0.0.1:40000"
+	if r.host != "" {
+		req.Host = r.host
+	}
+	if r.peer != "" {
+		req.RemoteAddr = r.peer
+	}
+	if r.body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.contentType != "" {
+		req.Header.Set("Content-Type", strings.TrimPrefix(r.contentType, "none"))
+	}
+	for k, v := range r.header {
+		req.Header[k] = v
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, req)
+	return response{w.Code, w.Header(), w.Body.String()}
+}
+
+func (s *server) get(path string) response {
+	s.t.Helper()
+	return s.send(request{method: "GET", path: path})
+}
+
+func (s *server) put(path, body string) response {
+	s.t.Helper()
+	return s.send(request{method: "PUT", path: path, body: body})
+}
+
+// mustPut puts what the test needs to be there.
+func (s *server) mustPut(path, body string) {
+	s.t.Helper()
+	if r := s.put(path, body); r.status != 200 && r.status != 201 {
+		s.t.Fatalf("PUT %s: %d %s", path, r.status, r.body)
+	}
+}
+
+// contents is everything in the store, the content of secrets too.
+func (s *server) contents() map[string]string {
+	s.t.Helper()
+	all := map[string]string{}
+	for _, t := range []policy.Type{policy.TypeMesh, policy.TypeDataplane, policy.TypeTrafficPermission, policy.TypeSecret, policy.TypeGlobalSecret} {
+		rs, err := s.store.List(context.Background(), t, "")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, r := range rs {
+			text, err := policy.Encode(r)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			all[r.Metadata().Key().String()] = fmt.Sprintf("%d %s", r.Metadata().Version, text)
+		}
+	}
+	return all
+}
+
+// problem is the body of an error.
+type problem struct {
+	Type, Title, Detail, Details string
+	Status                       int
+	Invalid                      []struct{ Field, Reason string } `json:"invalid_parameters"`
+	Causes                       []struct{ Field, Message string }
+}
+
+// wantProblem checks that the answer is a problem that says so in every way there is.
+func (r response) wantProblem(t *testing.T, status int, say string) {
+	t.Helper()
+	if r.status != status {
+		t.Errorf("status %d, want %d: %s", r.status, status, r.body)
+		return
+	}
+	var p problem
+	if err := json.Unmarshal([]byte(r.body), &p); err != nil {
+		t.Fatalf("%v in %s", err, r.body)
+	}
+	if p.Status != status || p.Type != "/std-errors" || p.Title == "" || p.Detail == "" || p.Details != p.Detail || len(p.Causes) != len(p.Invalid) {
+		t.Errorf("no whole problem: %s", r.body)
+	}
+	for i := range p.Invalid {
+		if p.Causes[i].Field != p.Invalid[i].Field || p.Causes[i].Message != p.Invalid[i].Reason {
+			t.Errorf("causes differ from invalid_parameters: %s", r.body)
+		}
+	}
+	if text := strings.ReplaceAll(r.body, `\"`, `"`); !strings.Contains(text, say) {
+		t.Errorf("%s does not say %q", text, say)
+	}
+	for _, leak := range []string{".go:", "goroutine", "/root", "/work"} {
+		if strings.Contains(r.body, leak) {
+			t.Errorf("%s has %q in it", r.body, leak)
+		}
+	}
+}
+
+func mesh(name string) *policy.Mesh {
+	return &policy.Mesh{Meta: policy.Meta{Type: policy.TypeMesh, Name: name}}
+}
+
+func secret(name string, data []byte) *policy.Secret {
+	return &policy.Secret{Meta: policy.Meta{Type: policy.TypeSecret, Mesh: "default", Name: name}, Data: data}
+}
+
+func dataplaneJSON(name, service string) string {
+	return fmt.Sprintf(`{"type":"Dataplane","mesh":"default","name":%q,"networking":{"address":"192.168.0.1",`+
+		`"inbound":[{"port":8080,"servicePort":80,"tags":{"kuma.io/service":%q,"version":"1"}}]}}`, name, service)
+}
+
+const (
+	webPath       = "/meshes/default/dataplanes/web-1"
+	permission    = `{"type":"TrafficPermission","mesh":"default","name":"p","sources":[{"match":{"kuma.io/service":"web"}}],"destinations":[{"match":{"kuma.io/service":"backend"}}]}`
+	permissionURL = "/meshes/default/traffic-permissions/p"
+	mtlsOn        = `{"type":"Mesh","name":"default","mtls":{"enabledBackend":"ca-1","backends":[{"name":"ca-1","type":"builtin"}]}}`
+)
+
+// A resource comes into being, changes, is read one by one and in lists, and goes.
+func TestResourceLife(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for _, step := range []struct {
+		method, path, body string
+		status             int
+		answer             string
+	}{
+		{"PUT", webPath, dataplaneJSON("web-1", "web"), 201, `{}`},
+		{"PUT", webPath, dataplaneJSON("web-1", "web2"), 200, `{}`},
+		{"PUT", permissionURL, permission, 201, `{}`},
+		{"PUT", "/meshes/other", `{"type":"Mesh","name":"other"}`, 201, `{}`},
+		{"DELETE", webPath, "", 200, `{}`},
+		{"DELETE", permissionURL, "", 200, `{}`},
+		{"DELETE", "/meshes/other", "", 200, `{}`},
+	} {
+		r := s.send(request{method: step.method, path: step.path, body: step.body})
+		if r.status != step.status || r.body != step.answer {
+			t.Errorf("%s %s: %d %s, want %d %s", step.method, step.path, r.status, r.body, step.status, step.answer)
+		}
+		read := s.get(step.path)
+		switch {
+		case step.method == "DELETE":
+			read.wantProblem(t, 404, "not found")
+		case read.status != 200 || !strings.Contains(read.body, `"creationTime":"2`):
+			t.Errorf("GET %s: %d %s", step.path, read.status, read.body)
+		}
+	}
+}
+
+func TestYAMLBody(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	r := s.send(request{method: "PUT", path: "/meshes/m2", body: "type: Mesh\nname: m2\n", contentType: "application/yaml"})
+	if r.status != 201 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// Lists come in pages that lead to each other, over one mesh or all, and can be filtered.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.mustPut("/meshes/m2", `{"type":"Mesh","name":"m2"}`)
+	for i := range 5 {
+		s.mustPut(fmt.Sprintf("/meshes/default/dataplanes/dp-%d", i), dataplaneJSON(fmt.Sprintf("dp-%d", i), fmt.Sprintf("svc-%d", i%2)))
+	}
+	s.mustPut("/meshes/m2/dataplanes/dp-9", strings.Replace(dataplaneJSON("dp-9", "svc-1"), `"default"`, `"m2"`, 1))
+	for _, c := range []struct {
+		path  string
+		total int
+		names string
+		next  string
+	}{
+		{"/meshes", 2, "default m2", ""},
+		{"/dataplanes", 6, "dp-0 dp-1 dp-2 dp-3 dp-4 dp-9", ""},
+		{"/meshes/default/dataplanes", 5, "dp-0 dp-1 dp-2 dp-3 dp-4", ""},
+		{"/meshes/m2/traffic-permissions", 0, "", ""},
+		{"/meshes/default/dataplanes?size=2", 5, "dp-0 dp-1", "http://localhost:5681/meshes/default/dataplanes?offset=2&size=2"},
+		{"/meshes/default/dataplanes?size=2&offset=2", 5, "dp-2 dp-3", "http://localhost:5681/meshes/default/dataplanes?offset=4&size=2"},
+		{"/meshes/default/dataplanes?size=2&offset=4", 5, "dp-4", ""},
+		{"/meshes/default/dataplanes?offset=99", 5, "", ""},
+		{"/meshes/default/dataplanes?name=-3", 1, "dp-3", ""},
+		{"/meshes/default/dataplanes?name=%25", 0, "", ""},
+		{"/meshes/default/dataplanes?name=_", 0, "", ""},
+		{"/dataplanes?tag=kuma.io/service:svc-1", 3, "dp-1 dp-3 dp-9", ""},
+		{"/dataplanes?tag=kuma.io/service:svc-1&tag=version:2", 0, "", ""},
+		{"/dataplanes?tag=kuma.io/service:svc-1&size=2&name=dp", 3, "dp-1 dp-3", "http://localhost:5681/dataplanes?name=dp&offset=2&size=2&tag=kuma.io%2Fservice%3Asvc-1"},
+		{"/meshes/default/dataplanes/_overview?tag=kuma.io/service:svc-0&size=1", 3, "dp-0",
+			"http://localhost:5681/meshes/default/dataplanes/_overview?offset=1&size=1&tag=kuma.io%2Fservice%3Asvc-0"},
+	} {
+		r := s.get(c.path)
+		var got struct {
+			Total int
+			Items []struct{ Name string }
+			Next  *string
+		}
+		if err := json.Unmarshal([]byte(r.body), &got); err != nil || r.status != 200 || got.Items == nil {
+			t.Errorf("GET %s: %d %s", c.path, r.status, r.body)
+			continue
+		}
+		var names []string
+		for _, i := range got.Items {
+			names = append(names, i.Name)
+		}
+		next := ""
+		if got.Next != nil {
+			next = *got.Next
+		}
+		if got.Total != c.total || strings.Join(names, " ") != c.names || next != c.next {
+			t.Errorf("GET %s: total %d, %v, next %q; want %d, %s, %q", c.path, got.Total, names, next, c.total, c.names, c.next)
+		}
+	}
+}
+
+func TestOverview(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.mustPut(webPath, dataplaneJSON("web-1", "web"))
+	var o policy.DataplaneOverview
+	if err := json.Unmarshal([]byte(s.get(webPath+"/_overview").body), &o); err != nil {
+		t.Fatal(err)
+	}
+	if o.Type != "DataplaneOverview" || o.Mesh != "default" || o.Name != "web-1" || !o.Insight.Online() ||
+		o.Dataplane.Networking.Inbound[0].Port != 8080 || o.CreationTime.IsZero() {
+		t.Errorf("got %+v", o)
+	}
+	s.get("/meshes/default/dataplanes/web-2/_overview").wantProblem(t, 404, "web-2")
+	s.get("/meshes/nope/dataplanes/_overview").wantProblem(t, 404, "Failed to retrieve Mesh")
+}
+
+func TestInformation(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for path, want := range map[string]string{
+		"/":        `"product":"Kuma","version":"` + cp.Version() + `","instanceId":"test-cp"`,
+		"/catalog": `{"apis":{"bootstrap":{"url":"https://localhost:5678"}}}`,
+		"/config":  `"dataplaneDeregistrationDelay":"10s"`,
+	} {
+		if r := s.get(path); r.status != 200 || !strings.Contains(r.body, want) {
+			t.Errorf("GET %s: %d %s, want %s", path, r.status, r.body, want)
+		}
+	}
+	r := s.send(request{method: "GET", path: "/catalog", host: "[::1]:5681"})
+	if want := `https://[::1]:5678`; !strings.Contains(r.body, want) {
+		t.Errorf("catalog for an IPv6 host: %s, want %s", r.body, want)
+	}
+	named := newServer(t, func(c *cp.Config) { c.General.AdvertisedHostname = "cp.example" })
+	if r := named.get("/catalog"); !strings.Contains(r.body, "https://cp.example:5678") {
+		t.Errorf("catalog does not name the advertised host: %s", r.body)
+	}
+}
+
+// A token says what was asked for, and its life is bounded.
+func TestTokenIssue(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	r := s.send(request{method: "POST", path: "/tokens/dataplane",
+		body: `{"name":"dp-1","mesh":"default","tags":{"kuma.io/service":["b","a","b"]},"type":"dataplane","validFor":"720h"}`})
+	if r.status != 200 || r.header.Get("Content-Type") != "text/plain" || r.header.Get("Koguma-Warning") != "" || r.header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("%d %v %s", r.status, r.header, r.body)
+	}
+	key, err := token.ParseKey(signingKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := token.Verifier{Keys: oneKey{&key.PublicKey}}.Verify(token.Raw(r.body), "default", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Name != "dp-1" || c.Mesh != "default" || c.Type != "dataplane" || !cmp.Equal(c.Tags, map[string][]string{"kuma.io/service": {"a", "b"}}) {
+		t.Errorf("got %+v", c)
+	}
+	if life := time.Until(c.ExpiresAt); life > 720*time.Hour || life < 719*time.Hour {
+		t.Errorf("valid for %v", life)
+	}
+	if log := s.log.String(); !strings.Contains(log, "id="+c.ID) || strings.Contains(log, r.body) {
+		t.Errorf("the log should have the token's id and not the token: %s", log)
+	}
+}
+
+// oneKey is the key for everything.
+type oneKey struct{ key *rsa.PublicKey }
+
+func (k oneKey) Key(string, string) (*rsa.PublicKey, error) { return k.key, nil }
+
+func TestTokenWithoutValidity(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	r := s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"default"}`})
+	if r.status != 200 || !strings.Contains(r.header.Get("Koguma-Warning"), "10 years") {
+		t.Fatalf("%d %v %s", r.status, r.header, r.body)
+	}
+	c, err := token.Inspect(token.Raw(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if life := time.Until(c.ExpiresAt); life < 87599*time.Hour || life > 87600*time.Hour {
+		t.Errorf("valid for %v", life)
+	}
+	if !strings.Contains(s.log.String(), "level=WARN") {
+		t.Errorf("nothing in the log: %s", s.log)
+	}
+}
+
+func TestTokenWithoutKey(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	if err := s.store.Write(t.Context(), store.Op{Put: mesh("keyless"), Expect: store.Absent}); err != nil {
+		t.Fatal(err)
+	}
+	s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"keyless","validFor":"1h"}`}).wantProblem(t, 404, "Signing Key not found")
+}
+
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(c *cp.Config) { c.APIServer.ReadOnly = true })
+	before := s.contents()
+	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 405, "PUT")
+	s.send(request{method: "DELETE", path: "/meshes/default"}).wantProblem(t, 405, "DELETE")
+	if r := s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"default","validFor":"1h"}`}); r.status != 200 {
+		t.Errorf("no token: %d %s", r.status, r.body)
+	}
+	if diff := cmp.Diff(before, s.contents()); diff != "" {
+		t.Error(diff)
+	}
+}
