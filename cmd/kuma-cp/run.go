@@ -1,0 +1,42 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"koguma/cp"
+)
+
+func newRunCommand() *cobra.Command {
+	var file string
+	level := slog.LevelInfo
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the control plane until SIGTERM or SIGINT",
+		Long: "Run the control plane until SIGTERM or SIGINT.\n\n" +
+			"Settings come from environment variables (KUMA_STORE_TYPE), which go over the file (store.type), which goes\n" +
+			"over the defaults. GET /config on the API tells what is in effect.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := cp.Load(file, os.Environ())
+			if err != nil {
+				return err
+			}
+			cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			c, err := cp.New(cfg)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return c.Run(ctx)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config-file", "c", "", "YAML file with settings")
+	cmd.Flags().TextVar(&level, "log-level", level, "the least level that is logged: debug, info, warn or error")
+	return cmd
+}
