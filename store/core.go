@@ -100,7 +100,7 @@ func (c *core) Watch(ctx context.Context) (*Watch, error) {
 		}
 	}
 	c.watches[w] = struct{}{}
-	w.forget = context.AfterFunc(ctx, func() {
+	context.AfterFunc(ctx, func() {
 		w.end(ctx.Err())
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -142,7 +142,6 @@ func (c *core) Close() error {
 	defer c.mu.Unlock()
 	c.closed = true
 	for w := range c.watches {
-		w.forget()
 		w.end(ErrClosed)
 	}
 	c.watches = nil

@@ -17,3 +17,14 @@ func LoseNextCommit(s Store) {
 		return f.failed(errors.New("input/output error"))
 	}
 }
+
+// HoldCommits lets writes wait until release is called, and waiting tells how many do.
+func HoldCommits(s Store) (release func(), waiting func() int) {
+	c := s.(*file).core
+	c.turn <- struct{}{}
+	return func() { <-c.turn }, func() int {
+		c.queueMu.Lock()
+		defer c.queueMu.Unlock()
+		return len(c.queue)
+	}
+}

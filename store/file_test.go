@@ -69,6 +69,11 @@ func TestFileOutlivesRestart(t *testing.T) {
 		put(t, s, proxy(i, "1"))
 	}
 	put(t, s, mesh, proxy(7, "2"), proxy(99, "1"))
+	for _, k := range [][2]string{{"a", "b\x00c"}, {"a\x00b", "c"}, {"a", "c"}, {"ab", "c"}, {"a%", "c"}} { // easily taken for each other
+		d := proxy(0, "1")
+		d.Mesh, d.Name = k[0], k[1]
+		put(t, s, d)
+	}
 	gone, err := s.Get(t.Context(), proxy(99, "").Key())
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +87,7 @@ func TestFileOutlivesRestart(t *testing.T) {
 	s = openFile(t, path)
 	defer s.Close()
 	after := append(list(t, s, policy.TypeDataplane), list(t, s, policy.TypeMesh)...)
-	if len(before) != 31 || len(after) != len(before) {
+	if len(before) != 36 || len(after) != len(before) {
 		t.Fatalf("%d resources before and %d after", len(before), len(after))
 	}
 	for i := range before {
@@ -210,6 +215,50 @@ func TestFileOfAnotherFormatIsRefused(t *testing.T) {
 	refused(t, path, `Trinket "x"`)
 }
 
+// A file that was cut short is refused even if nothing that was cut off is in use.
+func TestCutFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := openFile(t, path)
+	for i := range 60 {
+		put(t, s, proxy(i, "1"))
+	}
+	var ops []store.Op
+	for i := range 60 {
+		ops = append(ops, store.Op{Delete: proxy(i, "").Key(), Expect: store.Any})
+	}
+	if err := s.Write(t.Context(), ops...); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	var used int64
+	edit(t, path, func(tx *bbolt.Tx) error { used = tx.Size(); return nil })
+	for size := used - 1; size > 0; size -= 1024 {
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, path, "move it away")
+	}
+}
+
+// Resources out of order would be there and not be found.
+func TestDisorderIsRefused(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := openFile(t, path)
+	put(t, s, proxy(1, "1"), proxy(2, "1"))
+	closeStore(t, s)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := strings.NewReplacer("proxy-00001", "proxy-00002", "proxy-00002", "proxy-00001").Replace(string(data))
+	if err := os.WriteFile(path, []byte(swapped), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, path, `Dataplane "proxy-00001" of mesh "default": `, "out of order")
+}
+
 // Whatever is done to the bytes of the file, it is refused with an error, or opened and whole: it never ends the
 // process, and no resource is one that was never written.
 func TestDamagedFile(t *testing.T) {
@@ -239,13 +288,6 @@ func TestDamagedFile(t *testing.T) {
 	refused(t, damaged, "move it away")
 	write(make([]byte, len(sound)))
 	refused(t, damaged, "invalid database", "move it away")
-	var used int
-	edit(t, path, func(tx *bbolt.Tx) error { used = int(tx.Size()); return nil })
-	for size := 4096; size < used; size += 4096 {
-		write(sound[:size])
-		refused(t, damaged)
-	}
-
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 150 {
 		data := bytes.Clone(sound)

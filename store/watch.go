@@ -19,8 +19,7 @@ type Event struct {
 // It never holds up a writer: what changes while nobody calls Next waits, each resource only as it is by then, so a
 // Watch that is slow grows no larger than the store.
 type Watch struct {
-	wake   chan struct{} // has room for one value: Next should look again
-	forget func() bool   // takes back what ends the watch with its context
+	wake chan struct{} // has room for one value: Next should look again
 
 	mu      sync.Mutex
 	pending map[policy.Key]policy.Resource // what the next Next returns; nil: deleted
@@ -78,9 +77,6 @@ func (w *Watch) take() ([]Event, error) {
 func (w *Watch) push(changes []change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
-		return
-	}
 	for _, ch := range changes {
 		if ch.resource == nil && !w.begun {
 			delete(w.pending, ch.key) // it is not among what there is at first
@@ -96,7 +92,7 @@ func (w *Watch) end(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil {
-		w.err, w.pending = err, nil
+		w.err = err
 	}
 	w.signal()
 }
