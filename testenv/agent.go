@@ -4,16 +4,14 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strconv"
 )
 
 // Agent is a kuma-dp that runs as a process, with a real Envoy.
 type Agent struct {
 	*Process
 	Dir string // its work folder
-
-	ready string
 }
 
 // StartAgent starts the built kuma-dp. Its work folder is dir, which it makes itself, below one that exists; args is the
@@ -27,24 +25,27 @@ func StartAgent(name, dir string, args ...string) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := FreePorts(1)
-	if err != nil {
-		return nil, err
-	}
 	p, err := Start(Command{
 		Name: name,
 		Path: path,
 		Args: slices.Concat([]string{"run", "--binary-path=" + envoy, "--work-dir=" + dir}, args),
-		Env:  []string{"KUMA_READINESS_PORT=" + strconv.Itoa(ports[0])},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Agent{Process: p, Dir: dir, ready: fmt.Sprintf("http://127.0.0.1:%d/ready", ports[0])}, nil
+	return &Agent{Process: p, Dir: dir}, nil
 }
 
-// AwaitReady waits until the agent says that its Envoy has all it needs.
-func (a *Agent) AwaitReady(ctx context.Context) error { return a.AwaitOK(ctx, a.ready) }
+var readiness = regexp.MustCompile(`msg=readiness.* url=(\S+)`)
+
+// AwaitReady waits until the agent says, at the readiness port that it printed, that its Envoy has all it needs.
+func (a *Agent) AwaitReady(ctx context.Context) error {
+	url, err := a.AwaitOutput(ctx, readiness)
+	if err != nil {
+		return err
+	}
+	return a.AwaitOK(ctx, url[0])
+}
 
 // Admin is what the admin interface of the agent's Envoy answers at a path.
 func (a *Agent) Admin(ctx context.Context, path string) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +44,9 @@ func Run(ctx context.Context, c Command) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := c.build(ctx)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Run(); ctx.Err() != nil {
+		return stdout.String(), fmt.Errorf("%s %s: %w", c.Name, strings.Join(c.Args, " "), ctx.Err())
+	} else if err != nil {
 		return stdout.String(), fmt.Errorf("%s %s: %w: %s", c.Name, strings.Join(c.Args, " "), err,
 			strings.TrimSpace(stderr.String()))
 	}
@@ -155,19 +158,15 @@ func reap(pids []int) []int {
 	return left
 }
 
-// AwaitOK waits until the URL answers 200, for 20 seconds at most. A process that ends instead is an error.
-func (p *Process) AwaitOK(ctx context.Context, url string) error {
+// await waits for f to return nil, for 20 seconds at most. A process that ends instead is an error.
+func (p *Process) await(ctx context.Context, what string, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	err := Eventually(ctx, p.name+" to be ready", func() error {
+	err := Eventually(ctx, p.name+" to "+what, func() error {
 		if p.Running() != nil {
-			return nil // and never will be
+			return nil // and f never will
 		}
-		status, body, err := Get(ctx, url)
-		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("%s answers %d %s", url, status, body)
-		}
-		return err
+		return f()
 	})
 	if ended := p.Running(); ended != nil {
 		return ended
@@ -176,6 +175,31 @@ func (p *Process) AwaitOK(ctx context.Context, url string) error {
 		return fmt.Errorf("%w\n%s", err, p.Tail(20))
 	}
 	return err
+}
+
+// AwaitOK waits until the URL answers 200.
+func (p *Process) AwaitOK(ctx context.Context, url string) error {
+	return p.await(ctx, "be ready", func() error {
+		status, body, err := Get(ctx, url)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%s answers %d %s", url, status, body)
+		}
+		return err
+	})
+}
+
+// AwaitOutput waits until the process has written something that the expression matches, and returns what its groups
+// matched.
+func (p *Process) AwaitOutput(ctx context.Context, expression *regexp.Regexp) (groups []string, err error) {
+	err = p.await(ctx, "write "+expression.String(), func() error {
+		match := expression.FindStringSubmatch(p.Output())
+		if match == nil {
+			return errors.New("it did not")
+		}
+		groups = match[1:]
+		return nil
+	})
+	return groups, err
 }
 
 // output collects what a process writes while others read it.

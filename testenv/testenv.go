@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"time"
@@ -34,11 +35,17 @@ func Eventually(ctx context.Context, what string, f func() error) error {
 	}
 }
 
-// FreePorts are n different ports that the kernel chose, of 127.0.0.1 and with nobody listening at this moment.
-func FreePorts(n int) ([]int, error) {
+// Loopback is one of the machine's own addresses, drawn by lot. Ports that are free there stay free for long enough to be
+// used: nobody else draws the same, and connections that go out do not begin there.
+func Loopback() string {
+	return fmt.Sprintf("127.%d.%d.%d", 128+rand.N(127), rand.N(256), 1+rand.N(254))
+}
+
+// FreePorts are n different TCP ports of an address that the kernel chose, with nobody listening at this moment.
+func FreePorts(address string, n int) ([]int, error) {
 	ports := make([]int, n)
 	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 		if err != nil {
 			return nil, err
 		}

@@ -106,13 +106,15 @@ func prepareStart(ctx context.Context, dir string) (*start, error) {
 	if err := os.WriteFile(s.path("token"), []byte(raw), 0o600); err != nil {
 		return s, err
 	}
-	ports, err := testenv.FreePorts(3)
+	address := testenv.Loopback()
+	ports, err := testenv.FreePorts(address, 3)
 	if err != nil {
 		return s, err
 	}
-	backend := service("backend", ports[0], s.workload.Port())
-	s.web = service("web", ports[1], s.workload.Port())
-	s.web.Networking.Outbound = []policy.Outbound{{Port: ports[2], Tags: map[string]string{policy.TagService: "backend"}}}
+	backend := service("backend", address, ports[0], s.workload.Port())
+	s.web = service("web", address, ports[1], s.workload.Port())
+	s.web.Networking.Outbound = []policy.Outbound{{
+		Address: address, Port: ports[2], Tags: map[string]string{policy.TagService: "backend"}}}
 	if s.backend, err = s.run(backend); err != nil {
 		return s, err
 	}
@@ -122,11 +124,11 @@ func prepareStart(ctx context.Context, dir string) (*start, error) {
 	return s, s.backend.AwaitReady(ctx)
 }
 
-// service is the Dataplane of a service at 127.0.0.1.
-func service(name string, inbound, workload int) *policy.Dataplane {
+// service is the Dataplane of a service.
+func service(name, address string, inbound, workload int) *policy.Dataplane {
 	return &policy.Dataplane{
 		Meta: policy.Meta{Type: policy.TypeDataplane, Mesh: mesh, Name: name + "-1"},
-		Networking: policy.Networking{Address: "127.0.0.1", Inbound: []policy.Inbound{{
+		Networking: policy.Networking{Address: address, Inbound: []policy.Inbound{{
 			Port: inbound, ServicePort: workload,
 			Tags: map[string]string{policy.TagService: name, policy.TagProtocol: string(policy.ProtocolHTTP)},
 		}}},
@@ -218,7 +220,7 @@ func (s *start) startAgent(ctx context.Context, r *report) error {
 func (s *start) request(ctx context.Context, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	url := fmt.Sprintf("http://127.0.0.1:%d/", s.web.Networking.Outbound[0].Port)
+	url := fmt.Sprintf("http://%v/", s.web.Networking.Outbound[0].Listen())
 	return testenv.Eventually(ctx, "the first request", func() error {
 		select {
 		case <-ended:

@@ -59,6 +59,9 @@ func run(ctx context.Context) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		seen, err := step.see(ctx)
 		cancel()
+		if errors.Is(err, context.Canceled) {
+			return errors.New("interrupted")
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", step.done, err)
 		}
@@ -79,7 +82,8 @@ type demo struct {
 type service struct {
 	name              string
 	token             string
-	inbound, outbound int // where the proxy listens
+	address           string // where the proxy listens
+	inbound, outbound int    // and the ports
 	workload          *testenv.Workload
 	agent             *testenv.Agent
 }
@@ -102,7 +106,7 @@ func (d *demo) makeTokens(ctx context.Context) (string, error) {
 	}
 	for _, name := range []string{"backend", "web", "intruder"} {
 		token, err := d.cp.Kumactl(ctx, "generate", "dataplane-token",
-			"--mesh=default", "--name="+name+"-1", "--tag=kuma.io/service="+name, "--valid-for=1h")
+			"--mesh=default", "--name="+name+"-1", "--tag=kuma.io/service="+name, "--valid-for=720h")
 		if err != nil {
 			return "", err
 		}
@@ -111,7 +115,7 @@ func (d *demo) makeTokens(ctx context.Context) (string, error) {
 		}
 		d.services = append(d.services, &service{name: name, token: strings.TrimSpace(token)})
 	}
-	return "backend, web, intruder: good for one name and one service, for an hour", nil
+	return "backend, web, intruder: good for one name and one service, for 30 days", nil
 }
 
 func (d *demo) startProxies(ctx context.Context) (string, error) {
@@ -120,7 +124,8 @@ func (d *demo) startProxies(ctx context.Context) (string, error) {
 	}
 	begin := time.Now()
 	for _, s := range d.services {
-		ports, err := testenv.FreePorts(2)
+		s.address = testenv.Loopback()
+		ports, err := testenv.FreePorts(s.address, 2)
 		if err != nil {
 			return "", err
 		}
@@ -133,6 +138,7 @@ func (d *demo) startProxies(ctx context.Context) (string, error) {
 			"--dataplane-token-file="+d.path("tokens", s.name),
 			"--dataplane-file="+d.path("dataplane.yaml"),
 			"--dataplane-var=service="+s.name,
+			"--dataplane-var=address="+s.address,
 			fmt.Sprint("--dataplane-var=inbound=", s.inbound),
 			fmt.Sprint("--dataplane-var=workload=", s.workload.Port()),
 			fmt.Sprint("--dataplane-var=outbound=", s.outbound),

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -48,9 +47,14 @@ func (s *service) await(ctx context.Context, allowed bool) (string, error) {
 	return last, err
 }
 
+// url is a path of backend, by way of the proxy of s.
+func (s *service) url(path string) string {
+	return fmt.Sprintf("http://%s:%d%s", s.address, s.outbound, path)
+}
+
 // request sends one request to backend through the proxy of s.
 func (s *service) request(ctx context.Context) (answer string, ok bool) {
-	status, body, err := testenv.Get(ctx, fmt.Sprintf("http://127.0.0.1:%d/", s.outbound))
+	status, body, err := testenv.Get(ctx, s.url("/"))
 	switch {
 	case err != nil:
 		return "connection closed", false
@@ -63,7 +67,8 @@ func (s *service) request(ctx context.Context) (answer string, ok bool) {
 
 // readCertificate looks at what backend's proxy presents to whoever connects, and checks it against the mesh's CA.
 func (d *demo) readCertificate(ctx context.Context) (string, error) {
-	chain, err := testenv.ServerChain(ctx, fmt.Sprintf("127.0.0.1:%d", d.services[0].inbound), "")
+	backend := d.services[0]
+	chain, err := testenv.ServerChain(ctx, fmt.Sprintf("%s:%d", backend.address, backend.inbound), "")
 	if err != nil {
 		return "", err
 	}
@@ -79,7 +84,7 @@ func (d *demo) readCertificate(ctx context.Context) (string, error) {
 		return "", err
 	}
 	leaf := chain[0]
-	return fmt.Sprintf("%v, for %v, issued by %v", leaf.URIs[0], leaf.NotAfter.Sub(leaf.NotBefore).Round(time.Hour), leaf.Issuer), nil
+	return fmt.Sprintf("%v, good for %.0f h, issued by %v", leaf.URIs[0], leaf.NotAfter.Sub(leaf.NotBefore).Hours(), leaf.Issuer), nil
 }
 
 // roots are the CA certificates of the mesh.
@@ -123,13 +128,13 @@ func (d *demo) searchSecrets(ctx context.Context) (string, error) {
 	if err != nil || len(found) > 0 {
 		return "", fmt.Errorf("found in %q, %v", found, err)
 	}
-	return fmt.Sprintf("none in %d files, argument lists, environments, logs and Envoy dumps (but the token files and the store)", looked), nil
+	return fmt.Sprintf("none in %d files, argument lists, environments, logs and Envoy dumps (token files and store apart)", looked), nil
 }
 
 // forbid takes the permission away while a response of backend to web is under way.
 func (d *demo) forbid(ctx context.Context) (string, error) {
 	web := d.services[1]
-	live, err := testenv.OpenStream(ctx, fmt.Sprintf("http://127.0.0.1:%d/stream", web.outbound))
+	live, err := testenv.OpenStream(ctx, web.url("/stream"))
 	if err != nil {
 		return "", err
 	}
@@ -151,6 +156,6 @@ func (d *demo) forbid(ctx context.Context) (string, error) {
 		}
 		return fmt.Sprintf("web: %s after %.2f s; its live connection closed after %.2f s", answer, denied.Seconds(), took.Seconds()), nil
 	case <-ctx.Done():
-		return "", errors.New("its live connection was not closed at all")
+		return "", fmt.Errorf("its live connection was not closed: %w", ctx.Err())
 	}
 }
