@@ -1,8 +1,10 @@
 package xds
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -39,15 +41,13 @@ func (b *Builder) Build(v *View) (*Snapshot, error) {
 	if v.MTLS {
 		s.add(&s.secrets, trustKey{v.Mesh, v.Roots}, trustSecret(v))
 	}
+	snapshot := &Snapshot{
+		Secrets: s.set(s.secrets), Clusters: s.set(s.clusters), Endpoints: s.set(s.endpoints), Listeners: s.set(s.listeners),
+	}
 	if s.err != nil {
 		return nil, s.err
 	}
-	return &Snapshot{
-		Secrets:   NewSet(s.secrets...),
-		Clusters:  NewSet(s.clusters...),
-		Endpoints: NewSet(s.endpoints...),
-		Listeners: NewSet(s.listeners...),
-	}, nil
+	return snapshot, nil
 }
 
 // The keys hold whatever a resource is made from, so that equal keys mean equal bytes.
@@ -90,24 +90,23 @@ type named struct {
 	build func() proto.Message
 }
 
-// add adds a resource to a list, once under each name. Two that share a name must be the same.
+// add adds a resource to a list.
 func (c *collector) add(to *[]*Resource, key any, n named) {
-	if c.err != nil {
-		return
-	}
 	r, err := c.memo.get(key, n)
 	if err != nil {
 		c.err = err
 		return
 	}
-	for _, have := range *to {
-		if have.Name != r.Name {
-			continue
-		}
-		if have.Version != r.Version {
-			c.err = fmt.Errorf("two different resources are called %q", r.Name)
-		}
-		return
-	}
 	*to = append(*to, r)
+}
+
+// set is the set of what was added, each once. Two that share a name must be the same.
+func (c *collector) set(of []*Resource) *Set {
+	slices.SortFunc(of, func(a, b *Resource) int { return cmp.Compare(a.Name, b.Name) })
+	return NewSet(slices.CompactFunc(of, func(a, b *Resource) bool {
+		if a.Name == b.Name && a.Version != b.Version {
+			c.err = fmt.Errorf("two different resources are called %q", a.Name)
+		}
+		return a.Name == b.Name
+	})...)
 }
