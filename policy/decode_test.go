@@ -36,7 +36,11 @@ type thing struct {
 // Whatever two readers could understand differently is refused, with the place and the reason.
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
-	deep := strings.Repeat("[", 101) + strings.Repeat("]", 101)
+	deep := strings.Repeat("[", 100) + strings.Repeat("]", 100) // one too deep within an object
+	many := "a: 1\n"
+	for c := 'A'; c <= 'X'; c++ {
+		many += string(c) + ": 1\n"
+	}
 	for _, test := range []struct{ name, in, want string }{
 		{"empty", "", "line 1, column 1: the document is empty"},
 		{"blank", " \n\n", "the document is empty"},
@@ -67,6 +71,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{"twice JSON", `{"s":"a","\u0073":"b"}`, `line 1, column 10: field "s" is given twice`},
 		{"twice in map", "m: {a: x, 'a': y}", `line 1, column 11: field "a" is given twice`},
 		{"twice in any", `{"a":{"b":1,"b":1}}`, `field "b" is given twice`},
+		{"twice among many", "o:\n  " + strings.ReplaceAll(many, "\n", "\n  ") + "X: 1\n", `line 27, column 3: field "X" is given twice`},
+		{"long names", strings.Repeat("x", 200) + ": 1", `unknown field "` + strings.Repeat("x", 60) + "\u2026\":"},
+		{"after a bare return in a comment", "# c\rx: 1\n", `unknown field "x"`},
+		{"after a bare return behind a separator", "--- # c\rx: 1\n{\"s\":\"a\"}\n", "not YAML"},
+		{"no separator", "---#x\n{\"s\":\"a\"}\n", "must be an object, not text"},
 		{"second document", "s: a\n---\ns: b\n", "line 3, column 1: a second document"},
 		{"second after dots", "s: a\n...\ns: b\n", "not YAML"},
 		{"second after a bare return", "s: a\r---\rs: b\n", "line 3, column 1: a second document"},
@@ -200,6 +209,12 @@ func TestDecodeValues(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
+		}
+	}
+	deep := strings.Repeat("[", 99) + strings.Repeat("]", 99)
+	for _, in := range []string{"a: " + deep, `{"a":` + deep + `}`} {
+		if err := policy.Decode([]byte(in), &thing{}); err != nil {
+			t.Errorf("as deep as allowed: %v", err)
 		}
 	}
 	pair := thing{}

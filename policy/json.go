@@ -114,7 +114,6 @@ func (r *jsonReader) list(n *node, depth int) error {
 }
 
 func (r *jsonReader) object(n *node, depth int) error {
-	seen := map[string]bool{}
 	for r.dec.More() {
 		t, err := r.next()
 		if err != nil {
@@ -126,7 +125,7 @@ func (r *jsonReader) object(n *node, depth int) error {
 		if verr != nil {
 			return verr
 		}
-		if err := n.add(seen, key, value); err != nil {
+		if err := n.add(key, value); err != nil {
 			return err
 		}
 	}

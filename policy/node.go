@@ -14,6 +14,8 @@ type node struct {
 	line, col int      // where it begins
 	items     []*node  // of a list
 	members   []member // of an object, in the document's order, names unique
+
+	names map[string]*node // the members of an object that has many; see add
 }
 
 type member struct {
@@ -40,23 +42,37 @@ func (n *node) fail(format string, args ...any) *SyntaxError {
 	return &SyntaxError{Line: n.line, Column: n.col, Reason: fmt.Sprintf(format, args...)}
 }
 
+// few is how many members are looked through one by one.
+const few = 16
+
 // member is the value of that name, nil if there is none.
 func (n *node) member(name string) *node {
-	for _, m := range n.members {
-		if m.name == name {
-			return m.value
+	if n.names != nil {
+		return n.names[name]
+	}
+	for i := range n.members {
+		if n.members[i].name == name {
+			return n.members[i].value
 		}
 	}
 	return nil
 }
 
 // add appends a member, unless there is one of that name already.
-func (n *node) add(seen map[string]bool, key, value *node) *SyntaxError {
-	if seen[key.text] {
+func (n *node) add(key, value *node) *SyntaxError {
+	if n.member(key.text) != nil {
 		return key.fail("field %s is given twice", quote(key.text))
 	}
-	seen[key.text] = true
 	n.members = append(n.members, member{name: key.text, key: key, value: value})
+	if n.names == nil && len(n.members) > few {
+		n.names = map[string]*node{}
+		for _, m := range n.members {
+			n.names[m.name] = m.value
+		}
+	}
+	if n.names != nil {
+		n.names[key.text] = value
+	}
 	return nil
 }
 

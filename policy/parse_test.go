@@ -102,6 +102,32 @@ destinations:
 	}
 }
 
+// YAML quotes every text that is not text to each of its readers, and keeps all text on one line.
+func TestEncodeYAMLQuotes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"no": `"no"`, "y": `"y"`, "12:30": `"12:30"`, "010": `"010"`, "1e3": `"1e3"`, "": `""`, "~": `"~"`, "2020-01-01": `"2020-01-01"`,
+		"a\nb": `"a\nb"`, " a": "' a'", "\u00fc": "\"\u00fc\"", "web": "web", "a: b": "'a: b'", "\u2028": `"\L"`,
+	} {
+		got, err := policy.EncodeYAML(map[string]string{"k": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != "k: "+want+"\n" {
+			t.Errorf("%q is %s", text, got)
+		}
+	}
+}
+
+// JSON is one line and says < where < is meant.
+func TestEncodeJSON(t *testing.T) {
+	t.Parallel()
+	m := policy.Mesh{Meta: policy.Meta{Type: policy.TypeMesh, Name: "a", Labels: map[string]string{"b": "<&>", "a": ""}}}
+	if got, err := policy.Encode(m); err != nil || string(got) != `{"type":"Mesh","name":"a","labels":{"a":"","b":"<&>"}}` {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
 // A secret is in its encoding and nowhere else.
 func TestBytesAreNotPrinted(t *testing.T) {
 	t.Parallel()

@@ -50,13 +50,13 @@ func (v *vars) hide(data []byte) ([]byte, error) {
 		return nil, fmt.Errorf("line %d: private use character U+%X cannot stand in a file with variables",
 			1+strings.Count(text[:i], "\n"), []rune(text[i:])[0])
 	}
+	if strings.Count(text, "{{") > tokenLast-tokenFirst {
+		return nil, fmt.Errorf("there are more than %d variables", tokenLast-tokenFirst)
+	}
 	text = placeholder.ReplaceAllStringFunc(text, func(p string) string {
 		v.found = append(v.found, p)
 		return string(rune(tokenFirst+len(v.found)-1)) + strings.Repeat(string(rune(tokenFill)), utf8.RuneCountInString(p)-1)
 	})
-	if len(v.found) > tokenLast-tokenFirst {
-		return nil, fmt.Errorf("there are more than %d variables", tokenLast-tokenFirst)
-	}
 	return []byte(text), nil
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"encoding"
 	"encoding/base64"
 	"encoding/json"
@@ -179,21 +180,28 @@ func (w *walker) unknown(f member, known []goField) *SyntaxError {
 
 // fieldsOf are the fields of a struct, those of embedded structs among them.
 func (w *walker) fieldsOf(t reflect.Type) []goField {
-	if f, ok := w.fields[t]; ok {
-		return f
+	all, ok := w.fields[t]
+	if !ok {
+		all = appendFields(nil, t, nil)
+		w.fields[t] = all
 	}
-	var all []goField
-	for _, f := range reflect.VisibleFields(t) {
+	return all
+}
+
+// appendFields appends the fields of t, which stands at index in the struct that documents see.
+func appendFields(all []goField, t reflect.Type, index []int) []goField {
+	for i := range t.NumField() {
+		f := t.Field(i)
 		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" || !f.IsExported() || f.Anonymous && name == "" {
-			continue
+		at := append(slices.Clip(index), i)
+		switch {
+		case name == "-" || !f.IsExported():
+		case f.Anonymous && name == "":
+			all = appendFields(all, f.Type, at)
+		default:
+			all = append(all, goField{name: cmp.Or(name, f.Name), index: at, quoted: option == "string"})
 		}
-		if name == "" {
-			name = f.Name
-		}
-		all = append(all, goField{name: name, index: f.Index, quoted: option == "string"})
 	}
-	w.fields[t] = all
 	return all
 }
 

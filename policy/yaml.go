@@ -36,9 +36,6 @@ func documents(data []byte, many bool) ([]*node, error) {
 	if err := checkText(data); err != nil {
 		return nil, err
 	}
-	if len(data) > maxDocument && !many {
-		return nil, tooLarge(1)
-	}
 	var docs []*node
 	for line := 1; len(data) > 0; {
 		var doc []byte
@@ -61,48 +58,56 @@ func documents(data []byte, many bool) ([]*node, error) {
 	return docs, nil
 }
 
-func tooLarge(line int) error {
-	return &SyntaxError{Line: line, Column: 1, Reason: "the document is larger than 1 MiB"}
-}
-
-// separator is a line that begins a document. Neither YAML nor JSON lets one stand inside of a value.
-var separator = regexp.MustCompile(`(?m)^---(?:[ \t\r]|$)`)
-
-// cutDocument cuts the first document off data, its own separator included.
+// cutDocument cuts the first document off data. The next one begins at the next line of ---, which neither YAML nor
+// JSON lets stand inside of a value.
 func cutDocument(data []byte) (doc, rest []byte) {
-	from := 0
-	if at := separator.FindIndex(data); at != nil && at[0] == 0 {
-		from = at[1]
+	for end := 0; ; {
+		i := bytes.Index(data[end:], []byte("\n---"))
+		if i < 0 {
+			return data, nil
+		}
+		end += i + 1
+		if isSeparator(data[end:]) {
+			return data[:end], data[end:]
+		}
 	}
-	if at := separator.FindIndex(data[from:]); at != nil && at[0] > 0 {
-		return data[:from+at[0]], data[from+at[0]:]
-	}
-	return data, nil
 }
 
-// bareSeparator is a separator with nothing of the document on its line.
-var bareSeparator = regexp.MustCompile(`\A---[ \t]*(#[^\n]*)?\r?(\n|\z)`)
+// isSeparator reports whether data, which begins a line, begins with a separator.
+func isSeparator(data []byte) bool {
+	after, ok := bytes.CutPrefix(data, []byte("---"))
+	return ok && (len(after) == 0 || strings.IndexByte(" \t\r\n", after[0]) >= 0)
+}
 
 // parseDocument reads one document, which begins at the line of its file; nil if there is nothing in it.
 func parseDocument(data []byte, line int) (*node, error) {
 	if len(data) > maxDocument {
-		return nil, tooLarge(line)
+		return nil, &SyntaxError{Line: line, Column: 1, Reason: "the document is larger than 1 MiB"}
 	}
-	body := data
-	if at := bareSeparator.FindIndex(data); at != nil {
-		body = data[at[1]:]
+	body, bodyLine := data, line
+	if separator, rest, _ := bytes.Cut(data, []byte("\n")); isSeparator(data) && isNothing(separator[3:]) {
+		body, bodyLine = rest, line+1
 	}
-	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '{' {
-		return parseJSON(body, line+bytes.Count(data[:len(data)-len(body)], []byte("\n")))
+	if isNothing(body) {
+		return nil, nil // told early, a file of separators is cheap to read
 	}
-	if nothing.Match(body) {
-		return nil, nil
+	if blanks := len(body) - len(bytes.TrimLeft(body, " \t\r\n")); body[blanks] == '{' {
+		return parseJSON(body, bodyLine)
 	}
 	return parseYAML(data, line)
 }
 
-// nothing is blanks and comments. Telling them early makes a file of separators cheap to read.
-var nothing = regexp.MustCompile(`\A(?:[ \t\r]*(?:#[^\n]*)?\n)*[ \t\r]*(?:#[^\n]*)?\z`)
+// isNothing reports whether data is blanks and comments. YAML has more line breaks than one, and a comment ends at
+// each of them, so a comment with one of the others in it is left to YAML.
+func isNothing(data []byte) bool {
+	for line := range bytes.Lines(data) {
+		line = bytes.Trim(line, " \t\r\n")
+		if len(line) > 0 && (line[0] != '#' || bytes.ContainsAny(line, "\r\u0085\u2028\u2029")) {
+			return false
+		}
+	}
+	return true
+}
 
 func parseYAML(data []byte, line int) (*node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -183,7 +188,6 @@ func convert(y *yaml.Node, line, depth int) (*node, error) {
 
 // convertMembers makes members of n from keys and values in turn.
 func convertMembers(n *node, content []*yaml.Node, line, depth int) error {
-	seen := map[string]bool{}
 	for i := 0; i+1 < len(content); i += 2 {
 		if k := content[i]; k.Kind == yaml.MappingNode || k.Kind == yaml.SequenceNode {
 			return (&node{line: line + k.Line, col: k.Column}).fail(
@@ -200,7 +204,7 @@ func convertMembers(n *node, content []*yaml.Node, line, depth int) error {
 		if err != nil {
 			return err
 		}
-		if err := n.add(seen, key, value); err != nil {
+		if err := n.add(key, value); err != nil {
 			return err
 		}
 	}
