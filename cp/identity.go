@@ -33,6 +33,7 @@ type svid struct {
 	public  crypto.PublicKey // as it was in the request; nil if the key was made here
 	ca      *certs.CA
 	leaf    *x509.Certificate
+	made    bool // here, rather than brought along
 	renewAt time.Time
 	secret  *xds.Resource
 }
@@ -110,7 +111,9 @@ func (ids *identities) make(ctx context.Context, name, service string, auth *aut
 		return nil, err
 	}
 	ids.issued(chain[0])
-	return newSVID(name, service, auth, ids.public, chain, key), nil
+	s := newSVID(name, service, auth, ids.public, chain, key)
+	s.made = true
+	return s, nil
 }
 
 // adoptable reports whether a certificate that the proxy has is for its key, and not due.
@@ -171,18 +174,23 @@ func (ids *identities) request(csr string, held []string) error {
 // maxHeld bounds how many certificates of a proxy are looked at.
 const maxHeld = 64
 
-// leaf is the certificate that the proxy has as its first service, nil if it has none.
-func (ids *identities) leaf(services []string) *x509.Certificate {
+// first is the certificate that the proxy has as its first service, nil if it has none.
+func (ids *identities) first(services []string) *svid {
 	if len(services) == 0 {
 		return nil
 	}
-	if s := ids.svids[xds.IdentitySecretName(ids.mesh, services[0], true)]; s != nil {
-		return s.leaf
-	}
-	return nil
+	return ids.svids[xds.IdentitySecretName(ids.mesh, services[0], true)]
 }
 
-// want notes which secrets the proxy asks for, and reports whether that is a change.
+// certificate is the leaf, nil for nil.
+func (s *svid) certificate() *x509.Certificate {
+	if s == nil {
+		return nil
+	}
+	return s.leaf
+}
+
+// want notes which secrets the proxy asks for.
 func (ids *identities) want(names []string) {
 	ids.asked = make(map[string]bool, len(names))
 	for _, n := range names {

@@ -96,6 +96,9 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 		m := x.at(e.Key.Mesh)
 		old := m.dataplanes[e.Key.Name]
 		set(m.dataplanes, e)
+		if e.Resource == nil {
+			delete(m.away, e.Key.Name)
+		}
 		m.place(old, m.dataplanes[e.Key.Name])
 		return old == nil
 	}

@@ -62,23 +62,25 @@ func (i *insight) observe(e xds.Event) {
 	st.LastUpdateTime = time.Now().UTC()
 }
 
-// certificate notes the certificate that the proxy has now.
-func (i *insight) certificate(leaf *x509.Certificate, auth *authority) {
+// certificate notes the certificate that the proxy has now. made is whether it was made here and now, rather than
+// brought along.
+func (i *insight) certificate(leaf *x509.Certificate, auth *authority, made bool) {
 	if leaf == nil || auth == nil {
 		i.mtls = nil
 		return
 	}
-	regenerations := 1
+	last := policy.MTLSInsight{LastCertificateRegeneration: leaf.NotBefore.UTC()}
 	if i.mtls != nil {
-		regenerations += i.mtls.CertificateRegenerations
+		last = *i.mtls
 	}
-	i.mtls = &policy.MTLSInsight{
-		CertificateExpirationTime:   leaf.NotAfter.UTC(),
-		LastCertificateRegeneration: time.Now().UTC(),
-		CertificateRegenerations:    regenerations,
-		IssuedBackend:               auth.backend.Name,
-		SupportedBackends:           []string{auth.backend.Name},
+	if made {
+		last.CertificateRegenerations++
+		last.LastCertificateRegeneration = time.Now().UTC()
 	}
+	last.CertificateExpirationTime = leaf.NotAfter.UTC()
+	last.IssuedBackend = auth.backend.Name
+	last.SupportedBackends = []string{auth.backend.Name}
+	i.mtls = &last
 }
 
 // version notes what the proxy says that it runs.

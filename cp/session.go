@@ -120,7 +120,8 @@ func (s *session) identify(auth *authority, services []string) {
 	if !sameSecrets(s.secrets, secrets) {
 		s.secrets, s.snapshot = secrets, nil
 		s.mu.Lock()
-		s.insight.certificate(s.ids.leaf(services), auth)
+		leaf := s.ids.first(services)
+		s.insight.certificate(leaf.certificate(), auth, leaf != nil && leaf.made)
 		s.mu.Unlock()
 	}
 }
