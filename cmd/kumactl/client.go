@@ -64,7 +64,7 @@ func (c *cli) clientOf(address string) (*client, error) {
 	}, nil
 }
 
-// problem is an answer that is an error.
+// problem is how a control plane says what went wrong.
 type problem struct {
 	Status  int    `json:"status"`
 	Title   string `json:"title"`
@@ -110,13 +110,13 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 	return status, nil
 }
 
-// send sends a request, with in as JSON unless it is nil. An answer that is no success is a [problem].
-func (c *client) send(ctx context.Context, method, path string, query url.Values, in any) (status int, answer []byte, err error) {
+// newRequest has in, unless it is nil, as its JSON body.
+func (c *client) newRequest(ctx context.Context, method, path string, query url.Values, in any) (*http.Request, error) {
 	var body io.Reader
 	if in != nil {
 		text, err := policy.Encode(in)
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		body = bytes.NewReader(text)
 	}
@@ -126,12 +126,21 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	}
 	req, err := http.NewRequestWithContext(ctx, method, address, body)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.agent)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
+}
+
+// send sends a request and reads the answer. One that is no success is an error, as [readProblem] makes it.
+func (c *client) send(ctx context.Context, method, path string, query url.Values, in any) (status int, answer []byte, err error) {
+	req, err := c.newRequest(ctx, method, path, query, in)
+	if err != nil {
+		return 0, nil, err
 	}
 	begin := time.Now()
 	res, err := c.http.Do(req)
@@ -139,13 +148,13 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 		return 0, nil, c.explain(err)
 	}
 	defer res.Body.Close()
-	c.log.Debug("asked", "method", method, "url", address, "status", res.StatusCode, "took", time.Since(begin))
+	c.log.Debug("asked", "method", method, "url", req.URL, "status", res.StatusCode, "took", time.Since(begin))
 	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
 		return 0, nil, c.explain(err)
 	case len(answer) > maxAnswer:
-		return 0, nil, fmt.Errorf("%s answered with more than %d MiB", address, maxAnswer>>20)
+		return 0, nil, fmt.Errorf("%s answered with more than %d MiB", req.URL, maxAnswer>>20)
 	case res.StatusCode < 200 || res.StatusCode > 299:
 		return res.StatusCode, nil, readProblem(res, answer)
 	}
@@ -155,7 +164,7 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	return res.StatusCode, answer, nil
 }
 
-// readProblem reads the answer as far as it is one of a control plane.
+// readProblem is the [problem] in the answer, or says that this is no answer of a control plane.
 func readProblem(res *http.Response, answer []byte) error {
 	p := new(problem)
 	if err := policy.DecodeOpen(answer, p); err != nil || p.Title == "" {
@@ -184,18 +193,22 @@ func (c *client) explain(err error) error {
 	}
 }
 
-// pathOf is the path of a resource or, if name is empty, of all resources of the kind.
-func pathOf(kind policy.Kind, mesh, name string) (string, error) {
-	var path string
-	if kind.InMesh {
-		if err := policy.ValidMeshName(mesh); err != nil {
-			return "", fmt.Errorf("mesh %q: %w", mesh, err)
-		}
-		path = "/meshes/" + mesh
+// listPath is the path of all resources of the kind.
+func listPath(kind policy.Kind, mesh string) (string, error) {
+	if !kind.InMesh {
+		return "/" + kind.Path, nil
 	}
-	path += "/" + kind.Path
-	if name == "" {
-		return path, nil
+	if err := policy.ValidMeshName(mesh); err != nil {
+		return "", fmt.Errorf("mesh %q: %w", mesh, err)
+	}
+	return "/meshes/" + mesh + "/" + kind.Path, nil
+}
+
+// pathOf is the path of one resource.
+func pathOf(kind policy.Kind, mesh, name string) (string, error) {
+	path, err := listPath(kind, mesh)
+	if err != nil {
+		return "", err
 	}
 	if err := policy.ValidName(name); err != nil {
 		return "", fmt.Errorf("%s %q: %w", kind.Type, name, err)
@@ -235,7 +248,7 @@ type page[T any] struct {
 
 // list reads a part of the resources of a kind. Next is the offset of the part that follows, "" if none does.
 func (c *client) list(ctx context.Context, kind policy.Kind, mesh string, query url.Values) (items []policy.Resource, total int, next string, err error) {
-	path, err := pathOf(kind, mesh, "")
+	path, err := listPath(kind, mesh)
 	if err != nil {
 		return nil, 0, "", err
 	}

@@ -63,7 +63,7 @@ func (in *input) add(name string, text []byte) error {
 	in.files = append(in.files, inputFile{name, 1 + bytes.Count(in.text, []byte("\n"))})
 	in.text = append(in.text, text...)
 	if len(in.text) > maxInput {
-		return errTooLarge(name)
+		return fmt.Errorf("together with %s it is more than %d MiB: apply less at once", name, maxInput>>20)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (c *cli) inspectDataplanes() *cobra.Command {
 // overviews reads all pages.
 func (c *client) overviews(ctx context.Context, mesh string) ([]policy.DataplaneOverview, error) {
 	kind, _ := policy.KindOf(policy.TypeDataplane)
-	path, err := pathOf(kind, mesh, "")
+	path, err := listPath(kind, mesh)
 	if err != nil {
 		return nil, err
 	}
