@@ -150,4 +150,3 @@ func sign(template, parent *x509.Certificate, pub crypto.PublicKey, key crypto.S
 	}
 	return x509.ParseCertificate(der)
 }
-
