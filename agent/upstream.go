@@ -24,7 +24,7 @@ type upstream struct {
 	subs   [len(typeOrder)]subscription
 
 	introduced bool // the control plane has got a node
-	held       bool // ... and the certificates that this proxy still has
+	held       bool // ... and has taken note of the certificates that this proxy still has
 	letIn      time.Time
 
 	retry *backoff.ExponentialBackOff // between two requests for one renewal
@@ -162,6 +162,7 @@ func (u *upstream) take(r *discoveryv3.DiscoveryResponse) {
 	sub.nonce = r.GetNonce()
 	sub.again = sub.again || sub.crossed
 	sub.crossed = false
+	u.held = u.held || sub.typ == xds.TypeSecret
 	c, err := u.agent.read(r)
 	if err != nil {
 		u.agent.cfg.Log.Error("refused what the control plane sent", "type", short(sub.typ), "reason", err)
@@ -226,7 +227,6 @@ func (u *upstream) introduce(r *discoveryv3.DiscoveryRequest) (err error) {
 	}
 	r.Node, err = u.agent.node(!u.introduced, secrets, secrets && !u.held)
 	u.introduced = true
-	u.held = u.held || secrets
 	return err
 }
 
