@@ -83,3 +83,10 @@ func TestSlowAndEndlessRequests(t *testing.T) {
 		})
 	}
 }
+
+// A body that does not say how long it is may not be longer than others.
+func TestLongBodyOfUnknownLength(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.send(request{method: "PUT", path: webPath, body: dataplaneJSON("web-1", "web") + strings.Repeat(" ", 1<<20), chunked: true}).wantProblem(t, 413, "1 MiB")
+}

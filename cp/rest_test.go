@@ -105,6 +105,7 @@ type request struct {
 	contentType        string
 	peer, host         string
 	header             http.Header
+	chunked            bool // the length is not announced
 }
 
 // response is what came back.
@@ -132,6 +133,9 @@ func (s *server) send(r request) response {
 	}
 	for k, v := range r.header {
 		req.Header[k] = v
+	}
+	if r.chunked {
+		req.ContentLength = -1
 	}
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, req)
