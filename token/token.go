@@ -15,7 +15,7 @@ import (
 )
 
 // Raw is the text of a token. It prints, logs and marshals as "[token]"; string(r) is for the wire only. It cannot
-// protect itself in an unexported field of a struct that is printed.
+// protect itself in an unexported field of a struct that is printed, nor as the key of a map that becomes JSON.
 type Raw string
 
 const redacted = "[token]"
