@@ -124,68 +124,49 @@ func (s *lateStore) Write(ctx context.Context, ops ...store.Op) error {
 	return s.Store.Write(ctx, ops...)
 }
 
+// race is a write into which another comes.
+type race struct {
+	name        string
+	late, write func(context.Context, store.Store) error
+	fails       string // what the error says; "" is none
+	left        int    // resources in the end
+}
+
+func races(t *testing.T) []race {
+	put := func(r policy.Resource) func(context.Context, store.Store) error {
+		return func(ctx context.Context, s store.Store) error { _, err := cp.Put(ctx, s, r); return err }
+	}
+	remove := func(r policy.Resource) func(context.Context, store.Store) error {
+		return func(ctx context.Context, s store.Store) error { return cp.Delete(ctx, s, r.Metadata().Key()) }
+	}
+	web, err := policy.Parse([]byte(dataplaneJSON("web-1", "web")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []race{
+		{"a Dataplane whose mesh goes", remove(mesh("default")), put(web), "there is no mesh", 0},
+		{"a mesh into which a Dataplane comes", put(web), remove(mesh("default")), "", 0},
+		{"the last but one key", remove(secret(keyName(1), nil)), remove(secret(keyName(2), nil)), "last signing key", 2},
+		{"the same serial number twice", put(secret(keyName(3), newKey(t))), put(secret(keyName(3), newKey(t))), "another key", 4},
+	}
+}
+
 // What a write was decided upon still holds when it happens; else it is decided again.
 func TestWritesAreDecidedOnWhatIsThere(t *testing.T) {
 	t.Parallel()
-	dataplane := func(t *testing.T) policy.Resource {
-		r, err := policy.Parse([]byte(dataplaneJSON("web-1", "web")))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
-	}
-	for _, c := range []struct {
-		name  string
-		late  func(*testing.T, store.Store) error
-		write func(*testing.T, store.Store) error
-		fails string
-		left  int
-	}{
-		{
-			"a Dataplane whose mesh goes",
-			func(t *testing.T, s store.Store) error { return cp.Delete(t.Context(), s, mesh("default").Key()) },
-			func(t *testing.T, s store.Store) error { _, err := cp.Put(t.Context(), s, dataplane(t)); return err },
-			"there is no mesh", 0,
-		}, {
-			"a mesh into which a Dataplane comes",
-			func(t *testing.T, s store.Store) error { _, err := cp.Put(t.Context(), s, dataplane(t)); return err },
-			func(t *testing.T, s store.Store) error { return cp.Delete(t.Context(), s, mesh("default").Key()) },
-			"", 0,
-		}, {
-			"the last but one key",
-			func(t *testing.T, s store.Store) error {
-				return cp.Delete(t.Context(), s, secret(keyName(1), nil).Key())
-			},
-			func(t *testing.T, s store.Store) error {
-				return cp.Delete(t.Context(), s, secret(keyName(2), nil).Key())
-			},
-			"last signing key", 2,
-		}, {
-			"the same serial number twice",
-			func(t *testing.T, s store.Store) error {
-				_, err := cp.Put(t.Context(), s, secret(keyName(3), newKey(t)))
-				return err
-			},
-			func(t *testing.T, s store.Store) error {
-				_, err := cp.Put(t.Context(), s, secret(keyName(3), newKey(t)))
-				return err
-			},
-			"another key", 4,
-		},
-	} {
+	for _, c := range races(t) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			api := newServer(t)
 			if err := api.store.Write(t.Context(), store.Op{Put: secret(keyName(2), signingKey()), Expect: store.Absent}); err != nil {
 				t.Fatal(err)
 			}
-			s := &lateStore{Store: api.store}
-			s.late = func() {
-				if err := c.late(t, api.store); err != nil {
+			s := &lateStore{Store: api.store, late: func() {
+				if err := c.late(t.Context(), api.store); err != nil {
 					t.Error(err)
 				}
-			}
-			err := c.write(t, s)
+			}}
+			err := c.write(t.Context(), s)
 			if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
 				t.Errorf("%v, want %q", err, c.fails)
 			}

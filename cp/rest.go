@@ -54,7 +54,7 @@ type answer struct {
 	body    any       // sent as JSON
 	token   token.Raw // sent as it is, in the place of body
 	warning string    // for the people at the other end
-	id      string    // what was made, for the audit log
+	audit   []any     // what the audit log should have besides the path: keys and values
 }
 
 // newAPI is the handler of the HTTP API.
@@ -182,7 +182,7 @@ func (a *api) serve(methods map[string]route) http.Handler {
 			}
 		}
 		if rt.access == administrators {
-			a.audit(r, who, ans.id, status, reason)
+			a.audit(r, who, ans.audit, status, reason)
 		}
 	})
 }
@@ -264,15 +264,12 @@ func methodNotAllowed(r *http.Request) *problem {
 }
 
 // audit leaves a line for everything that only administrators may do, whether it was done or not.
-func (a *api) audit(r *http.Request, who caller, id string, status int, reason string) {
+func (a *api) audit(r *http.Request, who caller, more []any, status int, reason string) {
 	attrs := []any{"actor", who.name, "peer", r.RemoteAddr, "verb", r.Method, "object", r.URL.Path, "status", status}
 	outcome := "done"
 	if reason != "" {
 		outcome = "refused"
 		attrs = append(attrs, "reason", reason)
 	}
-	if id != "" {
-		attrs = append(attrs, "id", id)
-	}
-	a.log.Info("audit", append(attrs, "outcome", outcome)...)
+	a.log.Info("audit", append(append(attrs, more...), "outcome", outcome)...)
 }

@@ -73,7 +73,7 @@ func (a *api) issueToken(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	ans := answer{token: raw, id: claims.ID}
+	ans := answer{token: raw, audit: []any{"mesh", claims.Mesh, "name", claims.Name, "jti", claims.ID}}
 	if req.ValidFor == "" {
 		ans.warning = "the token is valid for 10 years, because no validity was given; give one, such as 720h"
 		a.log.Warn("a token was issued for 10 years, because the request gave no validity", "mesh", req.Mesh, "jti", claims.ID)
