@@ -1,7 +1,6 @@
 package testenv
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"os"
@@ -68,19 +67,18 @@ func CPU(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
-// Memory is how much of the machine's memory a process holds, in bytes: all its own pages, and its share of those that
-// it has in common with others (PSS).
+// Memory is how much of the machine's memory a process holds, in bytes: its resident set, pages that it has in common
+// with others included. Unlike the share of those (PSS), it can be read of a process that is not dumpable.
 func Memory(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
-	s := bufio.NewScanner(bytes.NewReader(b))
-	for s.Scan() {
-		if f := strings.Fields(s.Text()); len(f) == 3 && f[0] == "Pss:" {
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
 			kib, err := strconv.ParseInt(f[1], 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("no Pss of process %d", pid)
+	return 0, fmt.Errorf("memory of process %d: it has none", pid)
 }

@@ -44,13 +44,14 @@ func Run(ctx context.Context, c Command) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := c.build(ctx)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); ctx.Err() != nil {
-		return stdout.String(), fmt.Errorf("%s %s: %w", c.Name, strings.Join(c.Args, " "), ctx.Err())
-	} else if err != nil {
-		return stdout.String(), fmt.Errorf("%s %s: %w: %s", c.Name, strings.Join(c.Args, " "), err,
-			strings.TrimSpace(stderr.String()))
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = ctx.Err() // and not that the process was killed
 	}
-	return stdout.String(), nil
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w: %s", c.Name, strings.Join(c.Args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), err
 }
 
 // Process is a program that runs, and all that it has written.

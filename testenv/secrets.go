@@ -3,11 +3,15 @@ package testenv
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Places are where a secret could have been left.
@@ -29,58 +33,71 @@ func KeyMarks() []string {
 	}
 }
 
-// FindSecret says where one of the needles stands, as it is or in base64, a line each; and how many things it looked
-// at. A file or process that is gone by the time it is looked at holds nothing.
+// FindSecret says where one of the needles stands, as it is or in base64, sorted; and how many things it looked at. A file
+// or process that is gone by the time it is looked at holds nothing. The environment of a process that is not dumpable is
+// looked at only if we are root: the kernel shows it to nobody else.
 func FindSecret(p Places, needles ...string) (found []string, looked int, err error) {
-	var forms [][]byte
+	var s search
 	for _, n := range needles {
-		forms = append(forms, spellings(n)...)
-	}
-	look := func(name string, content []byte) {
-		looked++
-		for _, f := range forms {
-			if bytes.Contains(content, f) {
-				found = append(found, name)
-				return
-			}
-		}
+		s.forms = append(s.forms, spellings(n)...)
 	}
 	for name, data := range p.Data {
-		look(name, data)
+		s.look(name, data)
 	}
 	for _, pid := range p.PIDs {
-		for file, name := range map[string]string{"cmdline": "argument list", "environ": "environment"} {
-			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
-			if err != nil {
-				continue
-			}
-			look(fmt.Sprintf("%s of process %d", name, pid), b)
-		}
+		s.read(fmt.Sprintf("argument list of process %d", pid), fmt.Sprintf("/proc/%d/cmdline", pid))
+		s.read(fmt.Sprintf("environment of process %d", pid), fmt.Sprintf("/proc/%d/environ", pid))
 	}
 	for _, dir := range p.Dirs {
-		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-			switch {
-			case os.IsNotExist(err):
-				return nil
-			case err != nil:
-				return err
-			case slices.Contains(p.Except, path) && e.IsDir():
-				return fs.SkipDir
-			case slices.Contains(p.Except, path) || !e.Type().IsRegular():
-				return nil
-			}
-			b, err := os.ReadFile(path)
-			if os.IsNotExist(err) {
-				return nil
-			}
-			look("file "+path, b)
-			return err
-		})
-		if err != nil {
-			return found, looked, err
-		}
+		s.walk(dir, p.Except)
 	}
-	return found, looked, nil
+	slices.Sort(s.found)
+	return s.found, s.looked, errors.Join(s.errs...)
+}
+
+// search is a FindSecret that is under way.
+type search struct {
+	forms  [][]byte
+	found  []string
+	looked int
+	errs   []error
+}
+
+func (s *search) look(name string, content []byte) {
+	s.looked++
+	if slices.ContainsFunc(s.forms, func(f []byte) bool { return bytes.Contains(content, f) }) {
+		s.found = append(s.found, name)
+	}
+}
+
+func (s *search) read(name, path string) {
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH): // gone
+	case errors.Is(err, fs.ErrPermission) && strings.HasPrefix(path, "/proc/"): // not dumpable
+	case err != nil:
+		s.errs = append(s.errs, err)
+	default:
+		s.look(name, b)
+	}
+}
+
+func (s *search) walk(dir string, except []string) {
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case slices.Contains(except, path) && e.IsDir():
+			return fs.SkipDir
+		case slices.Contains(except, path) || !e.Type().IsRegular():
+			return nil
+		}
+		s.read("file "+path, path)
+		return nil
+	})
+	s.errs = append(s.errs, err)
 }
 
 // spellings are the needle and the part of its base64 that does not depend on what stands around it, for each of the
