@@ -161,7 +161,8 @@ func smallDisk(t *testing.T, size string) string {
 		t.Fatalf("a small file system is needed to fill, and root to mount it: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
+		// Detached: a process that another test is just starting may still have its files.
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
 			t.Errorf("unmounting: %v", err)
 		}
 	})
