@@ -3,9 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 )
 
 // Validate implements [Resource].
@@ -62,11 +60,6 @@ func (p *problems) checkOutbound(at string, out *Outbound) {
 	p.check(at+".port", validPort(out.Port))
 	p.checkAddress(at+".address", out.Address)
 	p.checkTags(at+".tags", out.Tags)
-	for _, k := range slices.Sorted(maps.Keys(out.Tags)) {
-		if k != TagService {
-			p.add(tagField(at+".tags", k), "not supported here: an outbound leads to a whole service, named by %s only", TagService)
-		}
-	}
 }
 
 // checkListeners finds two listeners that want one address and port, and an inbound that would send to itself.
