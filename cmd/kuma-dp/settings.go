@@ -63,7 +63,7 @@ func variables() map[string][]string {
 func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.name, "name", "", "name of the Dataplane; with a definition it comes from there")
 	f.StringVar(&s.mesh, "mesh", "", `mesh of the Dataplane (default "`+agent.DefaultMesh+`"); with a definition it comes from there`)
-	f.StringVar(&s.proxyType, "proxy-type", "dataplane", "kind of proxy; dataplane is the only one")
+	f.StringVar(&s.proxyType, "proxy-type", "dataplane", "kind of proxy: dataplane is the only one")
 	f.StringVar(&s.cpAddress, "cp-address", agent.DefaultCPAddress,
 		"control plane: https://HOST:PORT of its DP server, or http://HOST:PORT of its API")
 	f.StringVar(&s.caFile, "ca-cert-file", "", "file with the CA certificates that the control plane's may come from (default: the CA that the token names)")
@@ -85,7 +85,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.DurationVar(&s.drainTime, "drain-time", agent.DefaultDrainTime, "how long open connections may take to end at a shutdown")
 	f.DurationVar(&s.envoyDrainTime, "envoy-drain-time", agent.DefaultEnvoyDrainTime, "how long an open connection lives on when its permission was taken away")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn, error or off")
-	f.StringVar(&s.envoyLog, "envoy-log-level", "", "log level of Envoy (default: that of --log-level)")
+	f.StringVar(&s.envoyLog, "envoy-log-level", "", "log level of Envoy (default: that of --log-level, but warning for info)")
 	f.StringVar(&s.envoyParts, "envoy-component-log-level", "", "log levels of parts of Envoy, such as upstream:debug,config:trace")
 	f.BoolVar(&s.exitWithEnvoy, "exit-with-envoy", false, "end when Envoy ends, instead of starting it again")
 	for _, name := range []string{"ca-cert", "config-dir", "skip-verify"} {
@@ -164,10 +164,7 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 		ReadinessPort: s.readinessPort, Version: version(), Log: log, Stdout: stdout, Stderr: stderr,
 	}
 	if cfg.EnvoyLogLevel == "" {
-		cfg.EnvoyLogLevel = map[string]string{"warn": "warning"}[s.logLevel]
-		if cfg.EnvoyLogLevel == "" {
-			cfg.EnvoyLogLevel = s.logLevel
-		}
+		cfg.EnvoyLogLevel = envoyLogLevel(s.logLevel)
 	}
 	if cfg.Token, err = s.readToken(log); err != nil {
 		return agent.Config{}, err
@@ -177,6 +174,15 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 	}
 	cfg.Dataplane, err = s.readDataplane(stdin)
 	return cfg, err
+}
+
+// envoyLogLevel is the level of Envoy's log that goes with ours. What Envoy calls info is a hundred lines for each start.
+func envoyLogLevel(ours string) string {
+	switch ours {
+	case "info", "warn":
+		return "warning"
+	}
+	return ours
 }
 
 func newLogger(level string, w io.Writer) (*slog.Logger, error) {
