@@ -59,10 +59,10 @@ func (p Params) adsCluster() (*clusterv3.Cluster, error) {
 	return cluster, nil
 }
 
-// backoff is how long Envoy waits before it opens a stream again. The agent is in the same host, serves nobody else, and
-// is away for a moment at most; a control plane may come back to thousands.
+// backoff is how long Envoy waits before it opens a stream again. The agent serves nobody else and is away for a moment at
+// most, and what Envoy waits for it, a workload waits for its first request; a control plane may come back to thousands.
 func (p Params) backoff() *corev3.BackoffStrategy {
-	base, most := 50*time.Millisecond, time.Second
+	base, most := 50*time.Millisecond, 200*time.Millisecond
 	if p.Direct != nil {
 		base, most = 500*time.Millisecond, 10*time.Second
 	}
