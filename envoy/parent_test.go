@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"koguma/envoy"
 )
 
@@ -61,6 +63,11 @@ func TestKilledParent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			if runs(pid) {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		})
 		ready(t, cfg.AdminSocket)
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
