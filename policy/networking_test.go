@@ -83,8 +83,7 @@ func TestDataplaneValidate(t *testing.T) {
 		{"kafka", tag(policy.TagProtocol, "kafka"), ""},
 		{"outbound without service", outbound(func(o *policy.Outbound) { o.Tags = nil }),
 			`networking.outbound[0].tags["kuma.io/service"]: must be given`},
-		{"outbound by version", outbound(func(o *policy.Outbound) { o.Tags["version"] = "v1" }),
-			`networking.outbound[0].tags["version"]: not supported here`},
+		{"outbound by version", outbound(func(o *policy.Outbound) { o.Tags["version"] = "v1" }), ""},
 		{"state", inbound(func(i *policy.Inbound) { i.State = "ready" }), "networking.inbound[0].state: one of Ready"},
 		{"ignored", inbound(func(i *policy.Inbound) { i.State = policy.StateIgnored }), ""},
 
