@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +87,7 @@ func pair(tb testing.TB, key crypto.Signer, change func(*x509.Certificate)) (cer
 func TestLoadCA(t *testing.T) {
 	t.Parallel()
 	ec := newKey(t)
-	big, err := rsa.GenerateKey(rand.Reader, 2048)
+	long, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestLoadCA(t *testing.T) {
 	}
 	keep := func(*x509.Certificate) {}
 	ecCert, ecKey := pair(t, ec, keep)
-	rsaCert, rsaKey := pair(t, big, keep)
+	rsaCert, rsaKey := pair(t, long, keep)
 	m := newMesh(t, "default")
 	ownKey, err := m.ca.KeyPEM()
 	if err != nil {
@@ -107,7 +108,7 @@ func TestLoadCA(t *testing.T) {
 		"EC as PKCS#8":   {ecCert, ecKey},
 		"EC as SEC 1":    {ecCert, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})},
 		"RSA as PKCS#8":  {rsaCert, rsaKey},
-		"RSA as PKCS#1":  {rsaCert, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(big)})},
+		"RSA as PKCS#1":  {rsaCert, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(long)})},
 		"blanks around":  {append([]byte("\r\n"), append(ecCert, "\n\n"...)...), ecKey},
 		"CRLF line ends": {bytes.ReplaceAll(ecCert, []byte("\n"), []byte("\r\n")), ecKey},
 	} {
@@ -197,7 +198,11 @@ func TestLoadCARefusesKey(t *testing.T) {
 func TestCAKeepsItsKey(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t, "default")
-	d := fmt.Sprint(m.key.(*ecdsa.PrivateKey).D)
+	raw, err := m.key.(*ecdsa.PrivateKey).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := new(big.Int).SetBytes(raw).String()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
 		if got := fmt.Sprintf(verb, m.ca); strings.Contains(got, d) {
 			t.Errorf("%s shows the key", verb)
