@@ -130,10 +130,23 @@ func (a *acceptor) admit(ctx context.Context, claims token.Claims, key policy.Ke
 	if registered {
 		d.Labels[labelLifetime] = lifetimeSession
 	}
-	if _, err := store.Put(ctx, a.store, d); err != nil {
-		return false, status.Errorf(codes.Unavailable, "%s cannot be kept: %v", key, err)
+	return registered, a.keep(ctx, d, stored)
+}
+
+// keep writes the Dataplane down, unless the store has it as it is. It goes with the mesh or not at all: a mesh that is
+// just being deleted takes nobody in.
+func (a *acceptor) keep(ctx context.Context, d, stored *policy.Dataplane) error {
+	if stored != nil && store.Same(d, stored) {
+		return nil
 	}
-	return registered, nil
+	mesh, err := a.store.Get(ctx, policy.Key{Type: policy.TypeMesh, Name: d.Mesh})
+	if err == nil {
+		err = a.store.Write(ctx, unchanged(mesh), store.Op{Put: d, Expect: store.Any})
+	}
+	if err != nil {
+		return status.Errorf(codes.Unavailable, "%s cannot be kept: %v", d.Key(), err)
+	}
+	return nil
 }
 
 // stored is the Dataplane in the store, nil if there is none.

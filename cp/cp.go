@@ -167,7 +167,11 @@ func (c *ControlPlane) publishCA(ca *certs.CA) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "kuma-cp-ca.crt"), ca.CertPEM(), 0o644)
+	path := filepath.Join(dir, "kuma-cp-ca.crt")
+	if err := os.WriteFile(path, ca.CertPEM(), 0o644); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o644) // it is no secret, whatever the umask
 }
 
 // listen opens a TCP port, and says which setting to change where it cannot.

@@ -11,7 +11,7 @@ import (
 )
 
 // product is who we say we are to clients that ask before they talk to us.
-const product = "Kuma"
+const product = "Koguma"
 
 // Version is the version of this program: that of its module, or "dev" where the build knew none.
 func Version() string {

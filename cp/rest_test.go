@@ -149,7 +149,7 @@ func TestInformation(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	for path, want := range map[string]string{
-		"/":        `"product":"Kuma","version":"` + cp.Version() + `","instanceId":"test-cp"`,
+		"/":        `"product":"Koguma","version":"` + cp.Version() + `","instanceId":"test-cp"`,
 		"/catalog": `{"apis":{"bootstrap":{"url":"https://localhost:5678"}}}`,
 		"/config":  `"dataplaneDeregistrationDelay":"10s"`,
 	} {

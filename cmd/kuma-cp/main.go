@@ -71,7 +71,7 @@ func newRootCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Kuma: %s\n", cp.Version())
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Koguma: %s\n", cp.Version())
 			return err
 		},
 	})

@@ -72,7 +72,7 @@ func newRootCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Kuma: %s\n", version())
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Koguma: %s\n", version())
 			return err
 		},
 	})

@@ -75,7 +75,7 @@ func (c *cli) checkControlPlane(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	if server.Product != product && server.Product != apiProduct {
+	if server.Product != product {
 		return fmt.Errorf("%s is no control plane of a mesh: it calls itself %q", address, server.Product)
 	}
 	return nil

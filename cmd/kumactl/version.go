@@ -9,11 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const (
-	product = "Koguma"
-	// apiProduct is what control planes call themselves whose API is Kuma's, as ours is.
-	apiProduct = "Kuma"
-)
+// product is what clients and control planes of ours call themselves.
+const product = "Koguma"
 
 // build is what this program was made from, as far as it knows.
 type build struct{ version, revision, time, goVersion string }
