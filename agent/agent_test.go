@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -167,12 +168,14 @@ func TestLaterRefusalIsNoEnd(t *testing.T) {
 	t.Parallel()
 	cp := startCP(t)
 	r := start(t, config(t, cp))
-	eventually(t, func() error { return contains(r.log, "connected to the control plane") })
+	e := r.envoy()
+	e.takeAll(identityName)
+	keyPair(t, e.secret(identityName))
 	cp.down()
 	cp.read(func() { cp.refusal = status.Error(codes.Unauthenticated, "token refused: revoked") })
 	cp.up()
 	eventually(t, func() error { return contains(r.log, "token refused: revoked") })
-	e := r.envoy()
+	e = r.envoy()
 	e.takeAll(identityName)
 	keyPair(t, e.secret(identityName))
 	cp.read(func() { cp.refusal = nil })
@@ -295,6 +298,32 @@ func TestLeaves(t *testing.T) {
 	if left, err := os.ReadDir(r.dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
+}
+
+// When Run has returned, no goroutine of it is left. Not parallel: it counts those of the whole process.
+func TestNoGoroutineIsLeft(t *testing.T) {
+	cp := startCP(t)
+	before := runtime.NumGoroutine()
+	r := start(t, config(t, cp))
+	e := r.envoy()
+	e.takeAll(identityName)
+	keyPair(t, e.secret(identityName))
+	if _, err := get(http.DefaultClient, r.url("/metrics")); err != nil {
+		t.Fatal(err)
+	}
+	e.close()
+	r.cancel()
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	eventually(t, func() error {
+		if n := runtime.NumGoroutine(); n > before {
+			stacks := make([]byte, 64<<10)
+			return fmt.Errorf("%d goroutines, %d before:\n%s", n, before, stacks[:runtime.Stack(stacks, true)])
+		}
+		return nil
+	})
 }
 
 // equal compares public keys.

@@ -61,7 +61,7 @@ func TestRenewal(t *testing.T) {
 func TestFailedRenewal(t *testing.T) {
 	t.Parallel()
 	cp := startCP(t)
-	cp.life = 6 * time.Second
+	cp.life = 3 * time.Second
 	r := start(t, config(t, cp))
 	e := r.envoy()
 	e.takeAll(identityName)

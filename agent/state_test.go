@@ -65,6 +65,8 @@ func TestRefusedByEnvoy(t *testing.T) {
 		t.Errorf("listeners %q, want those that the control plane sent last", got)
 	}
 	e.nack(again, "bad: port in use")
+	e.ask(xds.TypeSecret, xds.CASecretName("default"))
+	e.ack(e.next(xds.TypeSecret)) // so the refusal has been read
 
 	cp.set(func(s *xds.Snapshot) { s.Listeners = xds.NewSet(listener(t, "good", "2")) })
 	e.ack(e.next(xds.TypeListener))
