@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Binary is the path of one of the programs that `make build` makes.
+// Binary is the path of one of our programs: in $KOGUMA_BIN, or else where `make build` puts them.
 func Binary(name string) (string, error) {
-	return find(filepath.Join("bin", name), "make build")
+	return find(filepath.Join(cmp.Or(os.Getenv("KOGUMA_BIN"), "bin"), name), "make build")
 }
 
 // Envoy is the path of the real Envoy: $KOGUMA_ENVOY, or else the one that `make tools` fetches.
