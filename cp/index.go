@@ -1,7 +1,6 @@
 package cp
 
 import (
-	"cmp"
 	"crypto/x509"
 	"fmt"
 	"maps"
@@ -41,6 +40,7 @@ type meshIndex struct {
 type service struct {
 	instances map[string]*policy.Dataplane
 	dialers   map[string]*policy.Dataplane
+	protocol  policy.Protocol // "" until it is asked for
 }
 
 // verdict is whom a permission lets in.
@@ -148,8 +148,9 @@ func (m *meshIndex) service(name string) *service {
 	return s
 }
 
-// stale has the endpoints of a service gathered again, under each of the clusters that it has.
+// stale has what is known of a service's instances gathered again, under each of the clusters that it has.
 func (m *meshIndex) stale(service string) {
+	m.service(service).protocol = ""
 	for cluster := range m.endpoints {
 		if cluster == service || strings.HasPrefix(cluster, service+"-") {
 			m.changed[cluster] = true
@@ -237,20 +238,25 @@ func (m *meshIndex) dialing(to string, others []string) []string {
 
 // protocol is what all instances of a service speak, TCP where they differ or there are none.
 func (m *meshIndex) protocol(name string) policy.Protocol {
-	p := policy.Protocol("")
-	for _, d := range m.service(name).instances {
+	s := m.service(name)
+	if s.protocol != "" {
+		return s.protocol
+	}
+	spoken := map[policy.Protocol]bool{}
+	for _, d := range s.instances {
 		for i := range d.Networking.Inbound {
-			in := &d.Networking.Inbound[i]
-			if in.Service() != name {
-				continue
+			if in := &d.Networking.Inbound[i]; in.Service() == name {
+				spoken[in.Protocol()] = true
 			}
-			if p != "" && p != in.Protocol() {
-				return policy.ProtocolTCP
-			}
-			p = in.Protocol()
 		}
 	}
-	return cmp.Or(p, policy.ProtocolTCP)
+	s.protocol = policy.ProtocolTCP
+	if len(spoken) == 1 {
+		for p := range spoken {
+			s.protocol = p
+		}
+	}
+	return s.protocol
 }
 
 // endpointsOf is where the ready instances with these tags are reached.

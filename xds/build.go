@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/proto"
 
 	"koguma/policy"
@@ -15,13 +16,14 @@ import (
 // Builder builds snapshots. It remembers the resources that are in use, so that what many proxies share is built once
 // and held once. The zero value is ready to use, from several goroutines.
 type Builder struct {
-	memo memo
+	resources memo[Resource]
+	chains    memo[listenerv3.FilterChain] // parts of listeners that all replicas of a service have
 }
 
 // Build is the snapshot for a view, without identities: those are the proxy's own and joined by [Snapshot.WithSecrets].
 // It fails rather than leave out what it cannot express.
 func (b *Builder) Build(v *View) (*Snapshot, error) {
-	s := collector{memo: &b.memo}
+	s := collector{memo: &b.resources}
 	for i := range v.Inbounds {
 		in := &v.Inbounds[i]
 		s.add(&s.clusters, workloadKey{in.Workload, in.Protocol}, workloadCluster(in))
@@ -29,7 +31,7 @@ func (b *Builder) Build(v *View) (*Snapshot, error) {
 			v.Mesh, in.Listen, in.Workload, in.Service, in.Protocol, v.MTLS, in.Service == v.Service, in.Any,
 			strings.Join(in.Sources, " "),
 		}
-		s.add(&s.listeners, key, inboundListener(v, in))
+		s.add(&s.listeners, key, b.inboundListener(v, in))
 	}
 	for i := range v.Outbounds {
 		out := &v.Outbounds[i]
@@ -69,6 +71,13 @@ type (
 		protocol                       policy.Protocol
 		mtls                           bool
 	}
+	// chainKey leaves out where the listener listens, which only TCP's statistics are named for.
+	chainKey struct {
+		mesh, service, source, sources string
+		first, any                     bool
+		protocol                       policy.Protocol
+		workload, listen               netip.AddrPort
+	}
 	outboundKey struct {
 		listen   netip.AddrPort
 		cluster  string
@@ -79,7 +88,7 @@ type (
 
 // collector gathers the resources of one snapshot, and the first error.
 type collector struct {
-	memo                                    *memo
+	memo                                    *memo[Resource]
 	secrets, clusters, endpoints, listeners []*Resource
 	err                                     error
 }
@@ -90,9 +99,18 @@ type named struct {
 	build func() proto.Message
 }
 
+// marshal is the resource with the message.
+func (n named) marshal() (*Resource, error) {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(n.build())
+	if err != nil {
+		return nil, fmt.Errorf("resource %q: %w", n.name, err)
+	}
+	return NewResource(n.name, body), nil
+}
+
 // add adds a resource to a list.
 func (c *collector) add(to *[]*Resource, key any, n named) {
-	r, err := c.memo.get(key, n)
+	r, err := c.memo.get(key, n.marshal)
 	if err != nil {
 		c.err = err
 		return

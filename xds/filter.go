@@ -27,7 +27,6 @@ const attempts = 3
 
 // inboundFilters leads to the workload those whom the rules let in. Without rules that is everybody.
 func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC) []*listenerv3.Filter {
-	prefix := strings.NewReplacer(":", "_", ".", "_").Replace(inboundName(in.Listen))
 	cluster := workloadName(in.Workload)
 	if isHTTP(in.Protocol) {
 		var before []*hcmv3.HttpFilter
@@ -35,21 +34,24 @@ func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC) []*listenerv3.Filter 
 			before = append(before, httpFilter("envoy.filters.http.rbac", &httprbacv3.RBAC{Rules: rules}))
 		}
 		route := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
-		return []*listenerv3.Filter{connectionManager(prefix, "inbound:"+in.Service, route, before...)}
+		return []*listenerv3.Filter{connectionManager(statName(cluster), "inbound:"+in.Service, route, before...)}
 	}
 	var filters []*listenerv3.Filter
 	if rules != nil {
-		filters = append(filters, filter("envoy.filters.network.rbac", &rbacv3.RBAC{Rules: rules, StatPrefix: prefix + "."}))
+		filters = append(filters, filter("envoy.filters.network.rbac", &rbacv3.RBAC{Rules: rules, StatPrefix: statName(inboundName(in.Listen)) + "."}))
 	}
-	return append(filters, tcpProxy(prefix, cluster))
+	return append(filters, tcpProxy(statName(cluster), cluster))
 }
+
+// statName is a name as statistics have it: without what would split it.
+func statName(name string) string { return strings.NewReplacer(":", "_", ".", "_").Replace(name) }
 
 // outboundFilters leads to the instances of a service. Only what has not reached any of them is tried again, so that
 // nothing is done twice.
 func outboundFilters(out *Outbound) []*listenerv3.Filter {
 	cluster := out.Endpoints.Cluster
 	if !isHTTP(out.Protocol) {
-		return []*listenerv3.Filter{tcpProxy(cluster, cluster)}
+		return []*listenerv3.Filter{tcpProxy(statName(cluster), cluster)}
 	}
 	route := &routev3.RouteAction{
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
@@ -58,7 +60,7 @@ func outboundFilters(out *Outbound) []*listenerv3.Filter {
 			NumRetries: wrapperspb.UInt32(attempts - 1),
 		},
 	}
-	return []*listenerv3.Filter{connectionManager(cluster, "outbound:"+out.Service, route)}
+	return []*listenerv3.Filter{connectionManager(statName(cluster), "outbound:"+out.Service, route)}
 }
 
 func tcpProxy(prefix, cluster string) *listenerv3.Filter {

@@ -1,6 +1,9 @@
 package xds
 
 import (
+	"cmp"
+	"strings"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
@@ -17,7 +20,7 @@ const maxChains = 128
 // proxies dial. So a change of the permission touches the connections of those sources only whom it concerns: Envoy
 // drains a chain that goes, and leaves alone those that stay. The chains lead nowhere that the default chain does not:
 // each judges by certificate, and a peer that dials with another name or none is judged by the default chain.
-func inboundListener(v *View, in *Inbound) named {
+func (b *Builder) inboundListener(v *View, in *Inbound) named {
 	name := inboundName(in.Listen)
 	return named{name, func() proto.Message {
 		l := &listenerv3.Listener{
@@ -33,24 +36,41 @@ func inboundListener(v *View, in *Inbound) named {
 			Name:       "envoy.filters.listener.tls_inspector",
 			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(&inspectorv3.TlsInspector{})},
 		}}
-		tls := downstreamTLS(v.Mesh, IdentitySecretName(v.Mesh, in.Service, in.Service == v.Service))
 		for _, source := range in.Sources[:min(len(in.Sources), maxChains)] {
-			l.FilterChains = append(l.FilterChains, &listenerv3.FilterChain{
-				Name: source,
-				FilterChainMatch: &listenerv3.FilterChainMatch{
-					ServerNames: []string{ServerName(source, in.Service, v.Mesh)},
-				},
-				TransportSocket: tls,
-				Filters:         inboundFilters(in, allow(v.Mesh, []string{source}, false)),
-			})
+			l.FilterChains = append(l.FilterChains, b.inboundChain(v, in, source))
 		}
-		l.DefaultFilterChain = &listenerv3.FilterChain{
-			Name:            "default",
-			TransportSocket: tls,
-			Filters:         inboundFilters(in, allow(v.Mesh, in.Sources, in.Any)),
-		}
+		l.DefaultFilterChain = b.inboundChain(v, in, "")
 		return l
 	}}
+}
+
+// inboundChain is the filter chain for one source, or the default one for "".
+func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.FilterChain {
+	sources, anybody := in.Sources, in.Any
+	if source != "" {
+		sources, anybody = []string{source}, false
+	}
+	key := chainKey{
+		mesh: v.Mesh, service: in.Service, source: source, sources: strings.Join(sources, " "), any: anybody,
+		first: in.Service == v.Service, protocol: in.Protocol, workload: in.Workload,
+	}
+	if !isHTTP(in.Protocol) {
+		key.listen = in.Listen
+	}
+	chain, _ := b.chains.get(key, func() (*listenerv3.FilterChain, error) { // cannot fail, as this cannot
+		c := &listenerv3.FilterChain{
+			Name:            cmp.Or(source, "default"),
+			TransportSocket: downstreamTLS(v.Mesh, IdentitySecretName(v.Mesh, in.Service, in.Service == v.Service)),
+			Filters:         inboundFilters(in, allow(v.Mesh, sources, anybody)),
+		}
+		if source != "" {
+			c.FilterChainMatch = &listenerv3.FilterChainMatch{
+				ServerNames: []string{ServerName(source, in.Service, v.Mesh)},
+			}
+		}
+		return c, nil
+	})
+	return chain
 }
 
 // outboundListener is the listener of an outbound.

@@ -1,45 +1,40 @@
 package xds
 
 import (
-	"fmt"
 	"runtime"
 	"sync"
 	"weak"
-
-	"google.golang.org/protobuf/proto"
 )
 
-// memo finds the resources that are in use by what they were built from. It keeps none alive: one that no snapshot
-// holds any more is forgotten.
-type memo struct {
+// memo finds what is in use by what it was made from. It keeps nothing alive: what nobody holds any more is forgotten.
+type memo[T any] struct {
 	mu sync.Mutex
-	m  map[any]weak.Pointer[Resource]
+	m  map[any]weak.Pointer[T]
 }
 
-// get is the resource for the key, built if nobody has it.
-func (m *memo) get(key any, n named) (*Resource, error) {
+// get is the value for the key, made if nobody has it. Two that make it at the same time may each have their own.
+func (m *memo[T]) get(key any, make func() (*T, error)) (*T, error) {
 	m.mu.Lock()
-	r := m.m[key].Value()
+	v := m.m[key].Value()
 	m.mu.Unlock()
-	if r != nil {
-		return r, nil
+	if v != nil {
+		return v, nil
 	}
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(n.build())
+	v, err := make()
 	if err != nil {
-		return nil, fmt.Errorf("resource %q: %w", n.name, err)
+		return nil, err
 	}
-	r = NewResource(n.name, body)
-	runtime.AddCleanup(r, m.forget, key)
+	runtime.AddCleanup(v, m.forget, key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.m == nil {
-		m.m = map[any]weak.Pointer[Resource]{}
+		m.m = map[any]weak.Pointer[T]{}
 	}
-	m.m[key] = weak.Make(r)
-	return r, nil
+	m.m[key] = weak.Make(v)
+	return v, nil
 }
 
-func (m *memo) forget(key any) {
+func (m *memo[T]) forget(key any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p, ok := m.m[key]; ok && p.Value() == nil {
