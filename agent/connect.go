@@ -14,11 +14,13 @@ import (
 )
 
 // mostPause bounds the pause between two attempts to connect, and settled is how long a stream must have lived for the
-// pauses to be short again: two agents that take one name from each other slow down.
+// pauses to be short again. rivalPause is the least pause of an agent whose name another one has taken: two that take it
+// from each other do so no faster than that.
 const (
 	leastPause = 100 * time.Millisecond
 	mostPause  = 10 * time.Second
 	settled    = 30 * time.Second
+	rivalPause = 10 * time.Second
 )
 
 // newBackoff grows from least to most, with jitter, and never ends.
@@ -55,8 +57,12 @@ func (a *Agent) stayConnected(ctx context.Context) error {
 			reason = r
 			a.cfg.Log.Warn("not connected to the control plane; trying again", "reason", reason)
 		}
+		next := pause.NextBackOff()
+		if status.Code(err) == codes.AlreadyExists {
+			next = max(next, rivalPause)
+		}
 		select {
-		case <-time.After(pause.NextBackOff()):
+		case <-time.After(next):
 		case <-a.leave:
 			return nil
 		case <-ctx.Done():
@@ -78,9 +84,9 @@ func (a *Agent) give(err error, waited time.Duration) error {
 }
 
 // accepted notes that the control plane answers.
-func (a *Agent) accepted() {
+func (a *Agent) accepted(server string) {
 	a.metrics.connected.Set(1)
-	a.cfg.Log.Info("connected to the control plane", "address", a.cp.address.Host)
+	a.cfg.Log.Info("connected to the control plane", "address", server)
 }
 
 // explain is an error as one line for people: without the words of the transport, and with nothing in it that a terminal

@@ -135,12 +135,8 @@ func (cp *controlPlane) getCatalog(ctx context.Context) ([]byte, error) {
 // maxResponse bounds what the control plane sends at a time.
 const maxResponse = 16 << 20
 
-// dial prepares a connection to the DP server. The first stream opens it.
-func (cp *controlPlane) dial(ctx context.Context) (*grpc.ClientConn, error) {
-	u, err := cp.locate(ctx)
-	if err != nil {
-		return nil, err
-	}
+// dial prepares a connection to the DP server at u. The first stream opens it.
+func (cp *controlPlane) dial(u *url.URL) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+net.JoinHostPort(u.Hostname(), u.Port()),
 		grpc.WithTransportCredentials(credentials.NewTLS(cp.tls)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),

@@ -20,6 +20,7 @@ import (
 // upstream is one stream to the control plane. It belongs to one goroutine, and a second one that only receives.
 type upstream struct {
 	agent  *Agent
+	server string // host and port
 	stream discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient
 	subs   [len(typeOrder)]subscription
 
@@ -45,8 +46,8 @@ type subscription struct {
 	again   bool // ask, even if there is nothing new
 }
 
-func (a *Agent) newUpstream(stream discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient) *upstream {
-	u := &upstream{agent: a, stream: stream, retry: newBackoff(time.Second, time.Minute)}
+func (a *Agent) newUpstream(server string, stream discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient) *upstream {
+	u := &upstream{agent: a, server: server, stream: stream, retry: newBackoff(time.Second, time.Minute)}
 	for i, typ := range typeOrder {
 		u.subs[i].typ = typ
 	}
@@ -57,7 +58,11 @@ func (a *Agent) newUpstream(stream discoveryv3.AggregatedDiscoveryService_Stream
 func (a *Agent) open(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "authorization", string(a.cfg.Token)))
 	defer cancel()
-	conn, err := a.cp.dial(ctx)
+	server, err := a.cp.locate(ctx)
+	if err != nil {
+		return 0, err
+	}
+	conn, err := a.cp.dial(server)
 	if err != nil {
 		return 0, err
 	}
@@ -66,7 +71,7 @@ func (a *Agent) open(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	u := a.newUpstream(stream)
+	u := a.newUpstream(server.Host, stream)
 	responses, failed := make(chan *discoveryv3.DiscoveryResponse), make(chan error, 1)
 	done := make(chan struct{})
 	defer func() { cancel(); <-done }()
@@ -152,7 +157,7 @@ func (u *upstream) goodbye(ctx context.Context, responses <-chan *discoveryv3.Di
 func (u *upstream) take(r *discoveryv3.DiscoveryResponse) {
 	if u.letIn.IsZero() {
 		u.letIn = time.Now()
-		u.agent.accepted()
+		u.agent.accepted(u.server)
 	}
 	i := slices.Index(typeOrder[:], r.GetTypeUrl())
 	if i < 0 {
