@@ -72,7 +72,13 @@ func TestConfigIsRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := agent.New(agent.Config{Dataplane: web("web"), Name: "web-1", Mesh: "default", Token: good}); err != nil {
-		t.Errorf("a good one: %v", err)
+}
+
+// A name and a mesh beside a definition that says the same are no contradiction.
+func TestConfigSaysTheSameTwice(t *testing.T) {
+	t.Parallel()
+	cfg := agent.Config{Dataplane: web("web"), Name: "web-1", Mesh: "default", Token: newToken(t, token.Claims{})}
+	if _, err := agent.New(cfg); err != nil {
+		t.Error(err)
 	}
 }
