@@ -39,10 +39,12 @@ type svid struct {
 }
 
 // renewalPoint is the share of its life after which a certificate is renewed, give or take renewalSpread, so that those
-// that were made together are not renewed together.
+// that were made together are not renewed together. Its life begins when it is made, which is backdate after the
+// beginning that it names.
 const (
 	renewalPoint  = 2.0 / 3
 	renewalSpread = 0.1
+	backdate      = time.Minute
 )
 
 // secrets are those that the proxy asked for and can have. What is missing, due, or for another key or of another CA
@@ -92,7 +94,7 @@ func (ids *identities) make(ctx context.Context, name, service string, auth *aut
 	}
 	if ids.public != nil {
 		for _, chain := range ids.held {
-			if adoptable(chain, ids.public, now) && certs.Check(chain, auth.roots, id, now) == nil {
+			if ids.adoptable(chain[0], now) && certs.Check(chain, auth.roots, id, now) == nil {
 				return newSVID(name, service, auth, ids.public, chain, nil), nil
 			}
 		}
@@ -116,11 +118,11 @@ func (ids *identities) make(ctx context.Context, name, service string, auth *aut
 	return s, nil
 }
 
-// adoptable reports whether a certificate that the proxy has is for its key, and not due.
-func adoptable(chain []*x509.Certificate, public crypto.PublicKey, now time.Time) bool {
-	leaf := chain[0]
+// adoptable reports whether a certificate that the proxy has is for its key, not due, and not longer than one that would
+// be made now.
+func (ids *identities) adoptable(leaf *x509.Certificate, now time.Time) bool {
 	key, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && key.Equal(public) && now.Before(renewal(leaf))
+	return ok && key.Equal(ids.public) && now.Before(renewal(leaf)) && !leaf.NotAfter.After(ids.notAfter)
 }
 
 func newSVID(name, service string, auth *authority, public crypto.PublicKey, chain []*x509.Certificate, key crypto.Signer) *svid {
@@ -134,11 +136,12 @@ func newSVID(name, service string, auth *authority, public crypto.PublicKey, cha
 	}
 }
 
-// renewal is when a certificate is due.
+// renewal is when a certificate is due: never within a second, for one that a token is about to end would be made again
+// and again.
 func renewal(leaf *x509.Certificate) time.Time {
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	begin := leaf.NotBefore.Add(backdate)
 	share := renewalPoint + renewalSpread*(2*rand.Float64()-1)
-	return leaf.NotBefore.Add(time.Duration(share * float64(life)))
+	return begin.Add(max(time.Second, time.Duration(share*float64(leaf.NotAfter.Sub(begin)))))
 }
 
 // due is when the first of the certificates is to be made anew by itself, zero if none is.
