@@ -33,7 +33,7 @@ type meshIndex struct {
 	changed   map[string]bool           // the clusters whose endpoints may have changed since
 	away      map[string]bool           // the Dataplanes, by name, whose proxies have left
 	permitted map[string]verdict        // by the tags of an inbound
-	authority *authority                // of the enabled backend; nil while mTLS is off
+	authority *authority                // of the backend that was enabled last
 }
 
 // service is who stands for a service, and who dials it, by the names of their Dataplanes.
@@ -51,10 +51,11 @@ type verdict struct {
 
 // authority is the certificate authority of a mesh.
 type authority struct {
-	backend *policy.Backend
-	ca      *certs.CA
-	roots   []*x509.Certificate
-	pem     string
+	backend   *policy.Backend
+	cert, key *policy.Secret // that ca was read from
+	ca        *certs.CA
+	roots     []*x509.Certificate
+	pem       string
 }
 
 func newIndex() *index { return &index{meshes: map[string]*meshIndex{}} }
@@ -83,11 +84,8 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 	case policy.TypeMesh:
 		m := x.at(e.Key.Name)
 		m.mesh, _ = e.Resource.(*policy.Mesh)
-		m.authority = nil
 	case policy.TypeSecret:
-		m := x.at(e.Key.Mesh)
-		set(m.secrets, e)
-		m.authority = nil
+		set(x.at(e.Key.Mesh).secrets, e)
 	case policy.TypeTrafficPermission:
 		m := x.at(e.Key.Mesh)
 		set(m.permissions, e)
@@ -303,18 +301,29 @@ func (m *meshIndex) issuing() (*authority, error) {
 		return nil, fmt.Errorf("the mesh does not exist")
 	}
 	b := m.mesh.Enabled()
-	if b == nil || m.authority != nil {
-		return m.authority, nil
+	if b == nil {
+		return nil, nil
 	}
 	cert := m.secrets[policy.CACertName(m.mesh.Name, b.Name)]
 	key := m.secrets[policy.CAKeyName(m.mesh.Name, b.Name)]
 	if cert == nil || key == nil {
 		return nil, fmt.Errorf("the CA of backend %q of mesh %q is not in the store", b.Name, m.mesh.Name)
 	}
+	if last := m.authority; last != nil && last.cert == cert && last.key == key {
+		if last.backend != b {
+			same := *last // the same CA, so that the certificates that it has signed stay
+			same.backend = b
+			m.authority = &same
+		}
+		return m.authority, nil
+	}
 	ca, err := certs.LoadCA(cert.Data, key.Data)
 	if err != nil {
 		return nil, fmt.Errorf("the CA of backend %q of mesh %q: %w", b.Name, m.mesh.Name, err)
 	}
-	m.authority = &authority{backend: b, ca: ca, roots: []*x509.Certificate{ca.Certificate()}, pem: string(ca.CertPEM())}
+	m.authority = &authority{
+		backend: b, cert: cert, key: key,
+		ca: ca, roots: []*x509.Certificate{ca.Certificate()}, pem: string(ca.CertPEM()),
+	}
 	return m.authority, nil
 }
