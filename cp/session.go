@@ -34,6 +34,7 @@ type session struct {
 
 	// The stream's goroutine's own.
 	ids      identities
+	leaf     *svid // of the first service, as the insight has it
 	built    *xds.View
 	base     *xds.Snapshot
 	secrets  []*xds.Resource
@@ -119,8 +120,10 @@ func (s *session) identify(auth *authority, services []string) {
 	}
 	if !sameSecrets(s.secrets, secrets) {
 		s.secrets, s.snapshot = secrets, nil
+	}
+	if leaf := s.ids.first(services); leaf != s.leaf {
+		s.leaf = leaf
 		s.mu.Lock()
-		leaf := s.ids.first(services)
 		s.insight.certificate(leaf.certificate(), auth, leaf != nil && leaf.made)
 		s.mu.Unlock()
 	}
