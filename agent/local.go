@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc"
@@ -21,7 +22,9 @@ var errReplaced = status.Error(codes.Aborted, "a newer stream has taken the plac
 // serveADS serves Envoy until ctx ends.
 func (a *Agent) serveADS(ctx context.Context, l net.Listener) error {
 	server := grpc.NewServer(grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10))
-	xds.NewServer(acceptor{nodeID: a.nodeID(), state: a.state}).Register(server)
+	discovery := xds.NewServer(acceptor{nodeID: a.nodeID(), state: a.state})
+	discovery.Repeat = time.Second
+	discovery.Register(server)
 	stop := context.AfterFunc(ctx, server.Stop)
 	defer stop()
 	if err := server.Serve(l); err != nil && ctx.Err() == nil {

@@ -76,7 +76,7 @@ func (w delta) apply(sub *subscription, r *request, _ bool) bool {
 func (w delta) answer(sub *subscription, set *Set) *response {
 	resp := &response{}
 	for _, r := range set.All() {
-		if last := sub.sent[r.Name]; sub.wants(r.Name) && (last == nil || last.Version != r.Version) {
+		if last := sub.sent[r.Name]; sub.wants(r.Name) && (sub.force || last == nil || last.Version != r.Version) {
 			resp.resources = append(resp.resources, r)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -15,6 +16,12 @@ import (
 // Server serves the aggregated discovery service in both its variants.
 type Server struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+
+	// Repeat is how long after a refusal the client is sent the same again, because what was in the way may be gone: a
+	// port that another program had. Each time it takes twice as long, a minute at most. 0: never. It is set before
+	// [Server.Register].
+	Repeat time.Duration
+
 	acceptor Acceptor
 }
 
@@ -91,7 +98,7 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 	if err != nil {
 		return err
 	}
-	st := &stream{wire: w, session: session, nodeID: first.node.GetId()}
+	st := &stream{wire: w, session: session, nodeID: first.node.GetId(), pause: s.Repeat}
 	requests, failed := receive(ctx, w)
 	left, err := st.run(ctx, first, requests, failed)
 	session.Close(left)
@@ -129,8 +136,14 @@ func (st *stream) run(ctx context.Context, first *request, requests <-chan *requ
 		if err := st.push(snapshot); err != nil {
 			return false, err
 		}
+		var repeat <-chan time.Time
+		if at := st.nextRepeat(); !at.IsZero() {
+			repeat = time.After(time.Until(at))
+		}
 		select {
 		case <-changed:
+		case <-repeat:
+			st.repeat(time.Now())
 		case r := <-requests:
 			if err := st.handle(r); err != nil {
 				return false, err

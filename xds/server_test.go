@@ -35,7 +35,7 @@ type world struct {
 	refusal  error
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, change ...func(*xds.Server)) *world {
 	t.Helper()
 	w := &world{t: t, events: make(chan xds.Event, 100), closed: make(chan bool, 10), changed: make(chan struct{})}
 	path := filepath.Join(t.TempDir(), "s")
@@ -44,7 +44,11 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	g := grpc.NewServer()
-	xds.NewServer(w).Register(g)
+	server := xds.NewServer(w)
+	for _, c := range change {
+		c(server)
+	}
+	server.Register(g)
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(l) }()
 	w.conn, err = grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -17,6 +18,7 @@ type stream struct {
 	wire    wire
 	session Session
 	nodeID  string
+	pause   time.Duration // the first one before something refused is repeated; 0: nothing is
 	nonces  uint64
 	subs    [len(types)]subscription
 }
@@ -39,6 +41,9 @@ type subscription struct {
 	seen  *Set // the set that was looked at last
 	dirty bool // the client asked for something since
 	force bool // ... for all of it, even what it was sent before
+
+	pause  time.Duration // the last one before something refused was repeated
+	repeat time.Time     // when that is to be done; zero if there is nothing
 }
 
 // gone is what a client was sent of a resource that does not exist.
@@ -69,8 +74,10 @@ func (st *stream) handle(r *request) error {
 	switch {
 	case r.nack:
 		sub.refused = true
+		st.postpone(sub)
 		st.session.Observe(Event{Kind: Nacked, Type: r.typ, Version: sub.version, Reason: r.reason})
 	case answers:
+		sub.pause = 0
 		st.settle(sub, sub.version, false)
 	}
 	asks := st.wire.apply(sub, r, answers)
@@ -91,6 +98,37 @@ func (st *stream) settle(sub *subscription, version string, idle bool) {
 	}
 	sub.acked = version
 	st.session.Observe(Event{Kind: Acked, Type: sub.typ, Version: version, Idle: idle})
+}
+
+// mostPause bounds the pause before something refused is repeated.
+const mostPause = time.Minute
+
+// postpone has what the client refused sent to it again, after a pause that doubles each time.
+func (st *stream) postpone(sub *subscription) {
+	if st.pause > 0 {
+		sub.pause = min(max(st.pause, 2*sub.pause), mostPause)
+		sub.repeat = time.Now().Add(sub.pause)
+	}
+}
+
+// nextRepeat is when the first of what was refused is to be sent again, zero if nothing is.
+func (st *stream) nextRepeat() time.Time {
+	var first time.Time
+	for i := range st.subs {
+		if at := st.subs[i].repeat; !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
+// repeat has sent again whatever is due.
+func (st *stream) repeat(now time.Time) {
+	for i := range st.subs {
+		if sub := &st.subs[i]; !sub.repeat.IsZero() && !now.Before(sub.repeat) {
+			sub.repeat, sub.dirty, sub.force = time.Time{}, true, true
+		}
+	}
 }
 
 // push sends what the client lacks of the snapshot.
@@ -127,7 +165,7 @@ func (st *stream) pushType(sub *subscription, s *Snapshot) error {
 	}
 	st.nonces++
 	resp.typ, resp.version, resp.nonce = sub.typ, set.Version(), strconv.FormatUint(st.nonces, 10)
-	sub.nonce, sub.version, sub.pending = resp.nonce, resp.version, true
+	sub.nonce, sub.version, sub.pending, sub.repeat = resp.nonce, resp.version, true, time.Time{}
 	for _, r := range resp.resources {
 		sub.sent[r.Name] = r
 	}
