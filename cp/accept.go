@@ -63,7 +63,11 @@ func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (*session, err
 		return nil, status.Errorf(codes.InvalidArgument, "proxies of type %q are not served here", t)
 	}
 	key := policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}
-	registered, err := a.admit(ctx, claims, key, metadata(node, "dataplane.resource"))
+	registered := false
+	err = again(func() (err error) {
+		registered, err = a.admit(ctx, claims, key, metadata(node, "dataplane.resource"))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -133,15 +137,22 @@ func (a *acceptor) admit(ctx context.Context, claims token.Claims, key policy.Ke
 	return registered, a.keep(ctx, d, stored)
 }
 
-// keep writes the Dataplane down, unless the store has it as it is. It goes with the mesh or not at all: a mesh that is
-// just being deleted takes nobody in.
+// keep writes the Dataplane down, unless the store has it as it is. It takes the place of the one that was judged, or is
+// an ErrConflict, and goes with the mesh or not at all: a mesh that is just being deleted takes nobody in.
 func (a *acceptor) keep(ctx context.Context, d, stored *policy.Dataplane) error {
 	if stored != nil && store.Same(d, stored) {
 		return nil
 	}
+	expect := store.Absent
+	if stored != nil {
+		expect = int64(stored.Version)
+	}
 	mesh, err := a.store.Get(ctx, policy.Key{Type: policy.TypeMesh, Name: d.Mesh})
 	if err == nil {
-		err = a.store.Write(ctx, unchanged(mesh), store.Op{Put: d, Expect: store.Any})
+		err = a.store.Write(ctx, unchanged(mesh), store.Op{Put: d, Expect: expect})
+	}
+	if errors.Is(err, store.ErrConflict) {
+		return err
 	}
 	if err != nil {
 		return status.Errorf(codes.Unavailable, "%s cannot be kept: %v", d.Key(), err)
