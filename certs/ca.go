@@ -22,8 +22,8 @@ import (
 	"time"
 )
 
-// skew is how far back a certificate begins, for peers whose clocks are behind.
-const skew = time.Minute
+// Backdate is how far back a certificate begins, for peers whose clocks are behind.
+const Backdate = time.Minute
 
 // CA is a certificate authority: its certificate, and its private key in memory. It is safe for concurrent use.
 type CA struct {
@@ -60,7 +60,7 @@ func NewCA(o CAOptions) (*CA, error) {
 	template := &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: o.CommonName, Organization: []string{"Koguma"}},
-		NotBefore:             now.Add(-skew),
+		NotBefore:             now.Add(-Backdate),
 		NotAfter:              now.Add(o.Life),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,

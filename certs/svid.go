@@ -93,7 +93,7 @@ func (ca *CA) leafTemplate(key crypto.PublicKey, life time.Duration, bound, now 
 	}
 	return &x509.Certificate{
 		SerialNumber:          serial,
-		NotBefore:             now.Add(-skew),
+		NotBefore:             now.Add(-Backdate),
 		NotAfter:              end,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,

@@ -163,10 +163,9 @@ func (ids *identities) request(csr string, held []string) error {
 		return fmt.Errorf("dataplane.csr: %w", err)
 	}
 	if same, ok := ids.public.(interface{ Equal(crypto.PublicKey) bool }); !ok || !same.Equal(public) {
-		ids.public = public
+		ids.public, ids.held = public, nil
 	}
-	ids.held = ids.held[:0]
-	for _, text := range held[:min(len(held), maxHeld)] {
+	for _, text := range held[:min(len(held), maxHeld-len(ids.held))] {
 		if chain, err := certs.ParseChain([]byte(text)); err == nil && len(chain) > 0 {
 			ids.held = append(ids.held, chain)
 		}
