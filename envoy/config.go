@@ -89,7 +89,7 @@ func (c Config) args(bootstrap string) []string {
 		args = append(args, "--component-log-level", c.ComponentLogLevel)
 	}
 	if c.Concurrency > 0 {
-		return append(args, "--concurrency", strconv.Itoa(c.Concurrency))
+		args = append(args, "--concurrency", strconv.Itoa(c.Concurrency))
 	}
-	return append(args, "--cpuset-threads")
+	return args
 }
