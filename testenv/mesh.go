@@ -75,6 +75,10 @@ func New(t testing.TB, o Options) *Mesh {
 	return m
 }
 
+// Dir is where all files of the mesh are: the store in cp/koguma.db, what [Mesh.File] wrote in files, and the work folders
+// of the agents in agents.
+func (m *Mesh) Dir() string { return m.dir }
+
 func (m *Mesh) path(elem ...string) string { return filepath.Join(m.dir, filepath.Join(elem...)) }
 
 // ctx bounds one step of a test.
@@ -234,7 +238,9 @@ func (m *Mesh) logTails() {
 		m.t.Log(m.CP.Tail(30))
 	}
 	for _, s := range m.agents {
-		m.t.Log(s.Tail(20))
+		if s.Agent != nil {
+			m.t.Log(s.Tail(20))
+		}
 	}
 	for _, b := range m.bares {
 		m.t.Log(b.Tail(20))

@@ -86,6 +86,16 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+// ExitCode is the exit code of the process once it has ended, -1 before that and where a signal ended it.
+func (p *Process) ExitCode() int {
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	default:
+		return -1
+	}
+}
+
 // Running is nil while the process runs, and else an error with the last that it wrote.
 func (p *Process) Running() error {
 	select {

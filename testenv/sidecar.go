@@ -124,6 +124,14 @@ func (m *Mesh) Start(proxies ...Proxy) []*Sidecar {
 // Launch starts a proxy with an agent, and does not wait for it.
 func (m *Mesh) Launch(p Proxy) *Sidecar {
 	m.t.Helper()
+	s := m.Prepare(p)
+	s.Launch()
+	return s
+}
+
+// Prepare makes a proxy with an agent that can be launched.
+func (m *Mesh) Prepare(p Proxy) *Sidecar {
+	m.t.Helper()
 	n := m.Node(p)
 	definition, err := policy.EncodeYAML(n.Dataplane)
 	if err != nil {
@@ -138,7 +146,6 @@ func (m *Mesh) Launch(p Proxy) *Sidecar {
 		fmt.Sprint("--envoy-drain-time=", m.o.Drain),
 	}, p.Args...)
 	m.agents = append(m.agents, s)
-	s.Launch()
 	return s
 }
 
