@@ -15,7 +15,6 @@ demo: build tools ## show a whole mesh at work
 	go run ./testenv/demo
 
 test: build tools ## run every test, with the race detector
-	go vet ./...
 	go test -race -shuffle=on -timeout 15m ./...
 
 check: ## look at the code: gofmt, vet, staticcheck
@@ -33,7 +32,7 @@ golden: tools ## rewrite the golden files; read the diff before you commit it
 fuzz: ## let every fuzz target run for FUZZTIME
 	@for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg || exit 1; \
 		done; \
 	done
 
