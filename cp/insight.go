@@ -17,13 +17,14 @@ type insight struct {
 	subscription policy.Subscription
 	rejections   map[string]string // by type: the reason of a refusal that still stands
 	mtls         *policy.MTLSInsight
-	fault        string // what went wrong on this side
+	faults       map[string]string // what is wrong on this side
 }
 
 func newInsight(instanceID string, now time.Time) insight {
 	return insight{
 		subscription: policy.Subscription{ID: newID(), ControlPlaneInstanceID: instanceID, ConnectTime: now.UTC()},
 		rejections:   map[string]string{},
+		faults:       map[string]string{},
 	}
 }
 
@@ -105,7 +106,9 @@ func (i *insight) version(n *corev3.Node) {
 // overview is the insight as it is shown.
 func (i *insight) overview() policy.DataplaneInsight {
 	s := i.subscription
-	s.Status.LastRejection = i.fault
+	for _, fault := range i.faults {
+		s.Status.LastRejection = fault
+	}
 	for _, reason := range i.rejections {
 		s.Status.LastRejection = reason
 	}

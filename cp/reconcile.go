@@ -149,7 +149,7 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 		select {
 		case events := <-batches:
 			for _, e := range events {
-				r.take(e, now, waiting)
+				r.take(ctx, e, now, waiting)
 			}
 			if first {
 				first = false
@@ -174,7 +174,7 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 
 // take brings the index up to date with one change, notes which mesh it concerns, and judges again the session that
 // it concerns.
-func (r *reconciler) take(e store.Event, now, waiting map[string]bool) {
+func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[string]bool) {
 	mesh := e.Key.Mesh
 	if e.Key.Type == policy.TypeMesh {
 		mesh = e.Key.Name
@@ -190,28 +190,37 @@ func (r *reconciler) take(e store.Event, now, waiting map[string]bool) {
 		now[mesh] = true
 	}
 	if e.Key.Type == policy.TypeDataplane {
-		r.judge(e)
+		r.judge(ctx, e)
 	}
 }
 
-// judge closes the session of a proxy whose Dataplane has become one that would not be let in.
-func (r *reconciler) judge(e store.Event) {
+// judge closes the session of a proxy whose Dataplane has become one that would not be let in. A proxy that left and came
+// back may be in before we hear that its Dataplane was deleted in between.
+func (r *reconciler) judge(ctx context.Context, e store.Event) {
 	s := r.connected(e.Key)
 	d, ok := e.Resource.(*policy.Dataplane)
 	if !ok {
-		r.mu.Lock()
-		delete(r.last, e.Key)
-		r.mu.Unlock()
+		r.forget(e.Key)
 	}
 	switch {
 	case s == nil:
 	case !ok:
+		if _, err := r.store.Get(ctx, e.Key); err == nil {
+			return
+		}
 		s.end(status.Errorf(codes.NotFound, "%s has been deleted", e.Key))
 	default:
 		if err := s.claims.Admit(d); err != nil {
 			s.end(status.Error(codes.PermissionDenied, err.Error()))
 		}
 	}
+}
+
+// forget drops what was seen of a proxy whose Dataplane is gone.
+func (r *reconciler) forget(key policy.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.last, key)
 }
 
 // comeAndGo sees to those that joined and parted.
@@ -228,12 +237,18 @@ func (r *reconciler) comeAndGo(now map[string]bool, leavers *departures) {
 		if p.session.registered {
 			leavers.expect(key, p.left)
 		}
-		if d := r.index.at(key.Mesh).dataplanes[key.Name]; d != nil && p.left {
+		switch d := r.index.at(key.Mesh).dataplanes[key.Name]; {
+		case d == nil:
+			r.forget(key)
+		case p.left:
 			r.index.at(key.Mesh).leave(d)
 			now[key.Mesh] = true
 		}
 	}
 	for _, s := range joined {
+		if r.connected(s.key) != s {
+			continue // gone already
+		}
 		m := r.index.at(s.key.Mesh)
 		if d := m.dataplanes[s.key.Name]; d != nil {
 			if m.away[s.key.Name] {
@@ -267,9 +282,8 @@ func (r *reconciler) offer(meshes map[string]bool) int {
 
 func (r *reconciler) offerOne(m *meshIndex, d *policy.Dataplane, s *session) {
 	v, auth, err := m.view(d)
-	if err != nil {
-		s.fail("the configuration cannot be told; the proxy keeps its last one", err)
-		return
+	s.report(faultView, err)
+	if err == nil {
+		s.offer(v, auth, d.Services())
 	}
-	s.offer(v, auth, d.Services())
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +59,10 @@ const retryIssue = 5 * time.Second
 func (s *session) offer(v *xds.View, auth *authority, services []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.view != nil && s.auth == auth && s.view.Equal(v) {
+	if s.ctx.Err() != nil { // judged, and closed: it gets nothing more
+		return
+	}
+	if s.view != nil && s.auth == auth && s.view.Equal(v) && slices.Equal(s.services, services) {
 		return
 	}
 	s.view, s.auth, s.services = v, auth, services
@@ -87,9 +92,8 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 	}
 	if view != s.built {
 		base, err := s.builder.Build(view)
-		if err != nil {
-			s.fail("the configuration cannot be built; the proxy keeps its last one", err)
-		} else {
+		s.report(faultBuild, err)
+		if err == nil {
 			s.base, s.snapshot = base, nil
 		}
 		s.built = view
@@ -111,8 +115,8 @@ func (s *session) identify(auth *authority, services []string) {
 		return
 	}
 	secrets, err := s.ids.secrets(s.ctx, auth, services, now)
+	s.report(faultIdentity, err)
 	if err != nil {
-		s.fail("no certificate; it will be tried again", err)
 		s.retry = now.Add(retryIssue)
 		s.wakeAt(s.retry)
 	} else if due := s.ids.due(); !due.IsZero() {
@@ -148,12 +152,30 @@ func (s *session) wakeAt(t time.Time) {
 	s.timer = time.AfterFunc(time.Until(t), s.poke)
 }
 
-func (s *session) fail(what string, err error) {
-	s.log.Error(what, "proxy", s.key.Name, "mesh", s.key.Mesh, "error", err)
+// What can go wrong on this side.
+const (
+	faultView     = "the configuration cannot be told; the proxy keeps its last one"
+	faultBuild    = "the configuration cannot be built; the proxy keeps its last one"
+	faultIdentity = "no certificate; it will be tried again"
+)
+
+// report notes that something has gone wrong, or for a nil error that it no longer does.
+func (s *session) report(fault string, err error) {
 	s.mu.Lock()
-	s.insight.fault = err.Error()
+	last := s.insight.faults[fault]
+	if err != nil {
+		s.insight.faults[fault] = err.Error()
+	} else {
+		delete(s.insight.faults, fault)
+	}
 	s.mu.Unlock()
+	if err != nil && err.Error() != last {
+		s.log.Error(fault, "proxy", s.key.Name, "mesh", s.key.Mesh, "error", err)
+	}
 }
+
+// maxReason is how much is kept of the words with which a proxy refuses something, in bytes.
+const maxReason = 4 << 10
 
 // Observe implements [xds.Session].
 func (s *session) Observe(e xds.Event) {
@@ -162,6 +184,7 @@ func (s *session) Observe(e xds.Event) {
 		return
 	}
 	if e.Kind == xds.Nacked {
+		e.Reason = strings.ToValidUTF8(e.Reason[:min(len(e.Reason), maxReason)], "")
 		s.metrics.rejections.Inc()
 		s.log.Warn("the proxy refused its configuration and keeps the last one",
 			"proxy", s.key.Name, "mesh", s.key.Mesh, "type", e.Type, "reason", e.Reason)
