@@ -23,6 +23,9 @@ type departures struct {
 // restartGrace is how long proxies have to come back to a control plane that was restarted, beside the usual delay.
 const restartGrace = 30 * time.Second
 
+// retryRemoval is how long to wait before a Dataplane that could not be removed is tried again.
+const retryRemoval = 5 * time.Second
+
 func newDepartures(r *reconciler) *departures {
 	return &departures{reconciler: r, wake: make(chan struct{}, 1), due: map[policy.Key]time.Time{}}
 }
@@ -81,7 +84,7 @@ func (d *departures) run(ctx context.Context) error {
 		for _, key := range due {
 			if err := d.remove(ctx, key); err != nil && ctx.Err() == nil {
 				d.reconciler.log.Warn("a Dataplane whose proxy is gone could not be removed; trying again", "name", key.Name, "mesh", key.Mesh, "error", err)
-				d.set(key, time.Now().Add(d.reconciler.delay))
+				d.set(key, time.Now().Add(retryRemoval))
 			}
 		}
 		var timer <-chan time.Time
