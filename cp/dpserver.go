@@ -50,7 +50,7 @@ func newDPServer(l net.Listener, cert *serverCert, ads *xds.Server, bootstrap ht
 		// Thousands of streams are open and idle: what each holds is what the control plane holds.
 		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
 		grpc.MaxRecvMsgSize(1<<20), grpc.MaxHeaderListSize(64<<10), grpc.MaxConcurrentStreams(64),
-		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.ConnectionTimeout(handshakeTimeout), grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
