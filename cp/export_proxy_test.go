@@ -1,0 +1,85 @@
+package cp
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"koguma/certs"
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+	"koguma/xds"
+)
+
+// Core is what serves proxies, without the servers.
+type Core struct {
+	xds.Acceptor
+	reconciler *reconciler
+}
+
+// NewCore is a core over a store, which takes tokens by these keys. Nobody is given anything until it runs.
+func NewCore(s store.Store, k token.Keys, delay time.Duration, log *slog.Logger) *Core {
+	m := newMetrics()
+	r := newReconciler(s, newKeyring(), m, log, delay)
+	return &Core{&acceptor{
+		store: s, verifier: token.Verifier{Keys: k}, builder: &xds.Builder{}, metrics: m, log: log, reconciler: r,
+	}, r}
+}
+
+// Run reconciles until the context ends.
+func (c *Core) Run(ctx context.Context) error { return c.reconciler.run(ctx) }
+
+// Insight is what was seen of a proxy.
+func (c *Core) Insight(key policy.Key) policy.DataplaneInsight { return c.reconciler.Insight(key) }
+
+// RestartGrace is restartGrace.
+const RestartGrace = restartGrace
+
+// Index is an index on its own.
+type Index struct{ index *index }
+
+// NewIndex is an empty index.
+func NewIndex() Index { return Index{newIndex()} }
+
+// Apply takes in what became of a resource; nil is that it is gone.
+func (x Index) Apply(key policy.Key, r policy.Resource) (mayWait bool) {
+	return x.index.apply(store.Event{Key: key, Resource: r})
+}
+
+// View is the view of a Dataplane in the index, and whether there is a CA.
+func (x Index) View(mesh, name string) (view *xds.View, ca bool, err error) {
+	m := x.index.at(mesh)
+	v, auth, err := m.view(m.dataplanes[name])
+	return v, auth != nil, err
+}
+
+// Keyring is a keyring on its own.
+type Keyring struct{ *keyring }
+
+// NewKeyring is an empty keyring.
+func NewKeyring() Keyring { return Keyring{newKeyring()} }
+
+// Apply takes in what became of a secret.
+func (k Keyring) Apply(key policy.Key, r policy.Resource) error {
+	return k.apply(store.Event{Key: key, Resource: r})
+}
+
+// ServerCert is the certificate of a DP server.
+type ServerCert struct{ cert *serverCert }
+
+// NewServerCert is newServerCert.
+func NewServerCert(ca *certs.CA, certFile, keyFile, advertised string) (ServerCert, error) {
+	c, err := newServerCert(ca, certFile, keyFile, advertised)
+	return ServerCert{c}, err
+}
+
+// Get is the certificate to show now.
+func (c ServerCert) Get() (*tls.Certificate, error) { return c.cert.get(nil) }
+
+// Root is the certificate that it is verified with, and the name to expect.
+func (c ServerCert) Root() (pem []byte, name string, err error) { return c.cert.root() }
+
+// Pin is the pin that tokens carry.
+func (c ServerCert) Pin() string { return c.cert.pin() }
