@@ -3,6 +3,7 @@ package xds
 import (
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -25,8 +26,9 @@ const streamIdle = 30 * time.Minute
 // attempts is how often a connection or a request that has not reached anybody is tried.
 const attempts = 3
 
-// inboundFilters leads to the workload those whom the rules let in. Without rules that is everybody.
-func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC) []*listenerv3.Filter {
+// inboundFilters leads to the workload those whom the rules let in. Without rules that is everybody. With once, an HTTP
+// connection is closed after its first request.
+func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC, once bool) []*listenerv3.Filter {
 	cluster := workloadName(in.Workload)
 	if isHTTP(in.Protocol) {
 		var before []*hcmv3.HttpFilter
@@ -34,7 +36,11 @@ func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC) []*listenerv3.Filter 
 			before = append(before, httpFilter("envoy.filters.http.rbac", &httprbacv3.RBAC{Rules: rules}))
 		}
 		route := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
-		return []*listenerv3.Filter{connectionManager(statName(cluster), "inbound:"+in.Service, route, before...)}
+		manager := connectionManager(statName(cluster), "inbound:"+in.Service, route, before...)
+		if once {
+			manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxRequestsPerConnection: wrapperspb.UInt32(1)}
+		}
+		return []*listenerv3.Filter{httpManager(manager)}
 	}
 	var filters []*listenerv3.Filter
 	if rules != nil {
@@ -60,7 +66,7 @@ func outboundFilters(out *Outbound) []*listenerv3.Filter {
 			NumRetries: wrapperspb.UInt32(attempts - 1),
 		},
 	}
-	return []*listenerv3.Filter{connectionManager(statName(cluster), "outbound:"+out.Service, route)}
+	return []*listenerv3.Filter{httpManager(connectionManager(statName(cluster), "outbound:"+out.Service, route))}
 }
 
 func tcpProxy(prefix, cluster string) *listenerv3.Filter {
@@ -73,9 +79,9 @@ func tcpProxy(prefix, cluster string) *listenerv3.Filter {
 
 // connectionManager sends all requests one way. It changes nothing that the workloads could see but what HTTP has
 // proxies change.
-func connectionManager(prefix, routes string, route *routev3.RouteAction, before ...*hcmv3.HttpFilter) *listenerv3.Filter {
+func connectionManager(prefix, routes string, route *routev3.RouteAction, before ...*hcmv3.HttpFilter) *hcmv3.HttpConnectionManager {
 	route.Timeout = durationpb.New(0)
-	return filter("envoy.filters.network.http_connection_manager", &hcmv3.HttpConnectionManager{
+	return &hcmv3.HttpConnectionManager{
 		StatPrefix:                 prefix,
 		StreamIdleTimeout:          durationpb.New(streamIdle),
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
@@ -93,7 +99,11 @@ func connectionManager(prefix, routes string, route *routev3.RouteAction, before
 			}},
 		}},
 		HttpFilters: append(before, httpFilter("envoy.filters.http.router", &routerv3.Router{})),
-	})
+	}
+}
+
+func httpManager(m *hcmv3.HttpConnectionManager) *listenerv3.Filter {
+	return filter("envoy.filters.network.http_connection_manager", m)
 }
 
 func filter(name string, config proto.Message) *listenerv3.Filter {

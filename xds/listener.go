@@ -29,7 +29,7 @@ func (b *Builder) inboundListener(v *View, in *Inbound) named {
 			TrafficDirection: corev3.TrafficDirection_INBOUND,
 		}
 		if !v.MTLS {
-			l.FilterChains = []*listenerv3.FilterChain{{Filters: inboundFilters(in, nil)}}
+			l.FilterChains = []*listenerv3.FilterChain{{Filters: inboundFilters(in, nil, false)}}
 			return l
 		}
 		l.ListenerFilters = []*listenerv3.ListenerFilter{{
@@ -57,11 +57,14 @@ func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.
 	if !isHTTP(in.Protocol) {
 		key.listen = in.Listen
 	}
+	// Who is let in has a chain of its own, so whoever comes to the default one is as a rule denied. It keeps no
+	// connection: the next one may come to a chain that was made for it meanwhile.
+	once := source == "" && !in.Any && len(in.Sources) <= maxChains
 	chain, _ := b.chains.get(key, func() (*listenerv3.FilterChain, error) { // cannot fail, as this cannot
 		c := &listenerv3.FilterChain{
 			Name:            cmp.Or(source, "default"),
 			TransportSocket: downstreamTLS(v.Mesh, IdentitySecretName(v.Mesh, in.Service, in.Service == v.Service)),
-			Filters:         inboundFilters(in, allow(v.Mesh, sources, anybody)),
+			Filters:         inboundFilters(in, allow(v.Mesh, sources, anybody), once),
 		}
 		if source != "" {
 			c.FilterChainMatch = &listenerv3.FilterChainMatch{
