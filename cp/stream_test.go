@@ -262,7 +262,7 @@ func address(name string) string {
 	for _, c := range name {
 		sum = sum*31 + int(c)
 	}
-	return fmt.Sprintf("10.0.%d.%d", sum>>8&255, sum&255)
+	return fmt.Sprintf("10.%d.%d.%d", sum>>16&255, sum>>8&255, sum&255)
 }
 
 // ask asks for resources.
