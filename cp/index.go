@@ -288,7 +288,7 @@ func (m *meshIndex) endpointsOf(tags map[string]string) *xds.Endpoints {
 // subset reports whether all of these tags are among those.
 func subset(these, those map[string]string) bool {
 	for k, v := range these {
-		if those[k] != v {
+		if have, ok := those[k]; !ok || have != v {
 			return false
 		}
 	}
