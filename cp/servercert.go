@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"koguma/certs"
+	"koguma/policy"
 )
 
 // serverLife is how long a certificate of the control plane itself lives. It is made anew at two thirds of that.
@@ -89,13 +91,18 @@ func (c *serverCert) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return pair, nil
 }
 
+// certifiable reports whether a certificate can have the name of a machine, which may be any text.
+func certifiable(host string) bool {
+	return len(host) < 64 && policy.ValidName(strings.ToLower(host)) == nil
+}
+
 // ownNames is every name and address by which this machine might be dialled.
 func ownNames(advertised string) []string {
 	names := []string{"localhost", "127.0.0.1", "::1"}
 	if advertised != "" {
 		names = append(names, advertised)
 	}
-	if host, err := os.Hostname(); err == nil {
+	if host, err := os.Hostname(); err == nil && certifiable(host) {
 		names = append(names, host)
 	}
 	addrs, _ := net.InterfaceAddrs() // without them the name that the token pins still holds
