@@ -1,7 +1,6 @@
 package cp_test
 
 import (
-	"log/slog"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -83,7 +82,8 @@ func TestBrokenConnection(t *testing.T) {
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "koguma.db")
-	p := start(t, func(c *cp.Config) { c.Store.Type, c.Store.File.Path = cp.StoreFile, path })
+	file := func(c *cp.Config) { c.Store.Type, c.Store.File.Path = cp.StoreFile, path }
+	p := start(t, file)
 	p.mtls("1h")
 	p.apply("web-1", dataplane("web-1", "web"))
 	s := p.join("api-1", brought(dataplane("api-1", "api")))
@@ -92,13 +92,8 @@ func TestRestart(t *testing.T) {
 	have := held(s.expect(xds.TypeSecret).secret(t, identity))
 	p.end()
 
-	p2 := &plane{t: t, log: new(logBuffer), pin: p.pin}
-	cfg := cp.DefaultConfig()
-	cfg.Store.File.Path = path
-	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort = 0, 0, 0
-	cfg.DPServer.Interface = "127.0.0.1"
-	cfg.Log = slog.New(slog.NewTextHandler(p2.log, nil))
-	p2.run(cfg)
+	p2 := boot(t, file)
+	p2.pin = p.pin
 	p2.conn = p2.dial()
 	if names := p2.dataplanes(); names != "api-1 web-1" {
 		t.Errorf("there are %s", names)

@@ -75,6 +75,9 @@ func NewServerCert(ca *certs.CA, certFile, keyFile, advertised string) (ServerCe
 	return ServerCert{c}, err
 }
 
+// Certifiable is certifiable.
+func Certifiable(host string) bool { return certifiable(host) }
+
 // Get is the certificate to show now.
 func (c ServerCert) Get() (*tls.Certificate, error) { return c.cert.get(nil) }
 

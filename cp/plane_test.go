@@ -36,8 +36,8 @@ type plane struct {
 	end   func()           // stops it and waits until it has stopped; may be called twice
 }
 
-// start starts a control plane, which ends with the test at the latest.
-func start(t *testing.T, change ...func(*cp.Config)) *plane {
+// boot starts a control plane, which ends with the test at the latest.
+func boot(t *testing.T, change ...func(*cp.Config)) *plane {
 	t.Helper()
 	p := &plane{t: t, log: new(logBuffer)}
 	cfg := cp.DefaultConfig()
@@ -49,6 +49,13 @@ func start(t *testing.T, change ...func(*cp.Config)) *plane {
 		c(&cfg)
 	}
 	p.run(cfg)
+	return p
+}
+
+// start starts a control plane and makes it ready for proxies.
+func start(t *testing.T, change ...func(*cp.Config)) *plane {
+	t.Helper()
+	p := boot(t, change...)
 	claims, err := token.Inspect(token.Raw(p.rest("POST", "/tokens/dataplane", `{"mesh":"default","validFor":"1h"}`)))
 	if err != nil {
 		t.Fatal(err)

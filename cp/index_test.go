@@ -1,0 +1,187 @@
+package cp_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"koguma/certs"
+	"koguma/cp"
+	"koguma/policy"
+	"koguma/xds"
+)
+
+// indexOf is an index with the mesh "default" and these resources.
+func indexOf(all ...policy.Resource) cp.Index {
+	x := cp.NewIndex()
+	for _, r := range append([]policy.Resource{mesh("default")}, all...) {
+		x.Apply(r.Metadata().Key(), r)
+	}
+	return x
+}
+
+// instance is a Dataplane with one inbound of these tags.
+func instance(name string, tags map[string]string) *policy.Dataplane {
+	d := &policy.Dataplane{Meta: policy.Meta{Type: policy.TypeDataplane, Mesh: "default", Name: name}}
+	d.Networking.Address = address(name)
+	d.Networking.Inbound = []policy.Inbound{{Port: 80, ServicePort: 8080, Tags: tags}}
+	return d
+}
+
+// dialer is a Dataplane with an outbound to these tags.
+func dialer(name string, tags map[string]string) *policy.Dataplane {
+	d := instance(name, map[string]string{"kuma.io/service": name})
+	d.Networking.Outbound = []policy.Outbound{{Port: 10001, Tags: tags}}
+	return d
+}
+
+func view(t *testing.T, x cp.Index, name string) *xds.View {
+	t.Helper()
+	v, _, err := x.View("default", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// An outbound leads to the instances that have all of its tags with its values, whatever else they have.
+func TestSubset(t *testing.T) {
+	t.Parallel()
+	tags := func(pairs ...string) map[string]string {
+		m := map[string]string{"kuma.io/service": "web"}
+		for i := 0; i < len(pairs); i += 2 {
+			m[pairs[i]] = pairs[i+1]
+		}
+		return m
+	}
+	all := []policy.Resource{
+		instance("a", tags("version", "1")), instance("b", tags("version", "2")), instance("c", tags("version", "1", "zone", "x")), instance("d", tags()),
+		instance("e", map[string]string{"kuma.io/service": "web-1", "version": "1"}),
+	}
+	for _, c := range []struct {
+		tags map[string]string
+		want string
+	}{
+		{tags(), "a b c d"},
+		{tags("version", "1"), "a c"},
+		{tags("version", "1", "zone", "x"), "c"},
+		{tags("version", "3"), ""},
+		{tags("zone", ""), ""},
+	} {
+		x := indexOf(append(all, dialer("z", c.tags))...)
+		e := view(t, x, "z").Outbounds[0].Endpoints
+		var got []string
+		for _, r := range all {
+			if d := r.(*policy.Dataplane); slices.Contains(e.Addresses, d.Reach(&d.Networking.Inbound[0])) {
+				got = append(got, d.Name)
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%v leads to %q, want %q", c.tags, got, c.want)
+		}
+		// One more of version 1 in zone x is noticed under each of the names that it comes under.
+		f := instance("f", tags("version", "1", "zone", "x"))
+		x.Apply(f.Key(), f)
+		if changed := view(t, x, "z").Outbounds[0].Endpoints != e; changed != strings.Contains(c.want, "c") {
+			t.Errorf("%v: changed: %v", c.tags, changed)
+		}
+	}
+}
+
+// Endpoints that are as they were stay the same value, so that nobody takes them for a change.
+func TestEndpointsKeepTheirIdentity(t *testing.T) {
+	t.Parallel()
+	web := map[string]string{"kuma.io/service": "web"}
+	x := indexOf(instance("a", web), dialer("z", web))
+	before := view(t, x, "z")
+	again := instance("a", map[string]string{"kuma.io/service": "web", "version": "2"})
+	x.Apply(again.Key(), again)
+	if after := view(t, x, "z"); !after.Equal(before) {
+		t.Errorf("from %+v to %+v", before, after)
+	}
+}
+
+// Only more instances may wait; all else is done at once.
+func TestWhatMayWait(t *testing.T) {
+	t.Parallel()
+	x := indexOf()
+	web := instance("a", map[string]string{"kuma.io/service": "web"})
+	for _, c := range []struct {
+		name string
+		key  policy.Key
+		r    policy.Resource
+		want bool
+	}{
+		{"a new Dataplane", web.Key(), web, true},
+		{"a changed one", web.Key(), web, false},
+		{"a deleted one", web.Key(), nil, false},
+		{"the mesh", mesh("default").Key(), mesh("default"), false},
+		{"a permission", policy.Key{Type: policy.TypeTrafficPermission, Mesh: "default", Name: "p"}, parse(t, permission), false},
+		{"a secret", secret("x", []byte("x")).Key(), secret("x", []byte("x")), false},
+	} {
+		if got := x.Apply(c.key, c.r); got != c.want {
+			t.Errorf("%s may wait: %v", c.name, got)
+		}
+	}
+}
+
+// Who is let in follows the permission that fits best, and "any" names those that are known to dial.
+func TestPermitted(t *testing.T) {
+	t.Parallel()
+	web := map[string]string{"kuma.io/service": "web"}
+	ca, err := certs.NewCA(certs.CAOptions{CommonName: "default", Life: policy.DefaultCALife})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ca.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := indexOf(withoutCA(t), secret("default.ca-builtin-cert-ca-1", ca.CertPEM()), secret("default.ca-builtin-key-ca-1", key),
+		instance("a", web), dialer("z", web))
+	permit := func(name, from, to string) {
+		r := parse(t, strings.NewReplacer(`"p"`, `"`+name+`"`, `"web"`, `"`+from+`"`, `"backend"`, `"`+to+`"`).Replace(permission))
+		x.Apply(r.Metadata().Key(), r)
+	}
+	check := func(what string, any bool, sources ...string) {
+		t.Helper()
+		in := view(t, x, "a").Inbounds[0]
+		if in.Any != any || !cmp.Equal(in.Sources, sources) {
+			t.Errorf("%s: %v %q, want %v %q", what, in.Any, in.Sources, any, sources)
+		}
+	}
+	check("nothing", false)
+	permit("all", "*", "*")
+	check("everybody", true, "z")
+	y := dialer("y", web)
+	x.Apply(y.Key(), y)
+	check("one dialer more", true, "y", "z")
+	x.Apply(y.Key(), instance("y", map[string]string{"kuma.io/service": "y"}))
+	check("one dialer less", true, "z")
+	permit("some", "z", "web")
+	check("the closer one", false, "z")
+	x.Apply(policy.Key{Type: policy.TypeTrafficPermission, Mesh: "default", Name: "some"}, nil)
+	check("without it", true, "z")
+	x.Apply(mesh("default").Key(), mesh("default"))
+	check("without mTLS", false)
+}
+
+// A mesh that is not there, or whose CA is not, gives no view rather than one without identities.
+func TestViewFailsClosed(t *testing.T) {
+	t.Parallel()
+	web := instance("a", map[string]string{"kuma.io/service": "web"})
+	x := indexOf(web, withoutCA(t))
+	if _, _, err := x.View("default", "a"); err == nil || !strings.Contains(err.Error(), `the CA of backend "ca-1"`) {
+		t.Errorf("a CA that is not there: %v", err)
+	}
+	x.Apply(mesh("default").Key(), nil)
+	if _, _, err := x.View("default", "a"); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("a mesh that is not there: %v", err)
+	}
+	x = indexOf(web, withoutCA(t), secret("default.ca-builtin-cert-ca-1", []byte("x")), secret("default.ca-builtin-key-ca-1", []byte("canary")))
+	if _, _, err := x.View("default", "a"); err == nil || !strings.Contains(err.Error(), "CA") || strings.Contains(err.Error(), "canary") {
+		t.Errorf("a CA that cannot be read: %v", err)
+	}
+}
