@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"google.golang.org/grpc/status"
 	"sigs.k8s.io/yaml"
 
 	"koguma/bootstrap"
@@ -120,25 +121,39 @@ func (b *bootstrapper) check(r *http.Request, req *bootstrapRequest) (int, error
 	}
 	claims, err := b.verifier.Verify(token.Raw(req.DataplaneToken), req.Mesh, time.Now())
 	if err != nil {
-		return http.StatusUnauthorized, err
+		return refusalStatus(err), err
 	}
 	key := policy.Key{Type: policy.TypeDataplane, Mesh: req.Mesh, Name: req.Name}
-	var d *policy.Dataplane
-	if req.DataplaneResource != "" {
-		if d, err = parseBrought(req.DataplaneResource, key); err != nil {
-			return http.StatusUnprocessableEntity, err
-		}
-	} else {
-		stored, err := b.store.Get(r.Context(), key)
-		if err != nil {
-			return http.StatusNotFound, err
-		}
-		d = stored.(*policy.Dataplane)
+	stored, err := b.store.Get(r.Context(), key)
+	switch {
+	case err == nil:
+		err = claims.Admit(stored.(*policy.Dataplane))
+	case !errors.Is(err, store.ErrNotFound):
+		return http.StatusServiceUnavailable, err
+	case req.DataplaneResource == "":
+		return http.StatusNotFound, err
+	default:
+		err = nil
 	}
-	if err := claims.Admit(d); err != nil {
-		return http.StatusForbidden, err
+	if err == nil && req.DataplaneResource != "" {
+		d, bad := parseBrought(req.DataplaneResource, key)
+		if bad != nil {
+			return http.StatusUnprocessableEntity, errors.New(status.Convert(bad).Message())
+		}
+		err = claims.Admit(d)
+	}
+	if err != nil {
+		return refusalStatus(err), err
 	}
 	return 0, nil
+}
+
+// refusalStatus is the status for a token that was refused.
+func refusalStatus(err error) int {
+	if r, ok := errors.AsType[*token.Refusal](err); ok && r.Reason.Boundary() {
+		return http.StatusForbidden
+	}
+	return http.StatusUnauthorized
 }
 
 func (b *bootstrapper) params(r *http.Request, req *bootstrapRequest) (bootstrap.Params, error) {
