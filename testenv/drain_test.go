@@ -62,6 +62,12 @@ func TestAgentLeaves(t *testing.T) {
 	if testenv.Alive(envoy) {
 		t.Error("its Envoy is alive")
 	}
+	eventually(t, time.Second, "its Dataplane to be gone", func() error {
+		if list := m.Kumactl("get", "dataplanes"); strings.Contains(list, "backend-1") {
+			return fmt.Errorf("there are\n%s", list)
+		}
+		return nil
+	})
 	leaver.Launch()
 	leaver.AwaitReady()
 	eventually(t, 5*time.Second, "web's Envoy to know all instances again", known(3))

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,6 +43,9 @@ type Mesh struct {
 // stopped; that an agent ends badly, or leaves a file behind, fails the test.
 func New(t testing.TB, o Options) *Mesh {
 	t.Helper()
+	if err := touchSources(); err != nil {
+		t.Fatal(err)
+	}
 	if o.Drain == 0 {
 		o.Drain = time.Second
 	}
@@ -73,6 +77,26 @@ func New(t testing.TB, o Options) *Mesh {
 		m.TurnOnMTLS("default")
 	}
 	return m
+}
+
+// touchSources looks at all sources. Go keeps the results of tests, and knows that one depends on a file if the test has
+// looked at it; that a test depends on the programs that it starts, it does not know.
+func touchSources() error {
+	root, err := root()
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && path != root && strings.HasPrefix(e.Name(), "."):
+			return fs.SkipDir
+		case filepath.Ext(path) == ".go":
+			_, err = os.Stat(path)
+		}
+		return err
+	})
 }
 
 // Dir is where all files of the mesh are: the store in cp/koguma.db, what [Mesh.File] wrote in files, and the work folders

@@ -170,49 +170,56 @@ func (d dialer) answer(ctx context.Context, s *testenv.Sidecar, service string) 
 func TestIdleConnectionsAreCut(t *testing.T) {
 	t.Parallel()
 	m := testenv.New(t, testenv.Options{MTLS: true, Drain: drain})
-	backend := m.Start(testenv.Proxy{Serves: []string{"backend"}})[0]
-	m.Permit("p", "web mobile", "backend")
-	web, mobile := m.Identity("default", "web"), m.Identity("default", "mobile")
-	connect := func(cert *tls.Certificate, serverName string) (net.Conn, *bufio.Reader) {
-		d := dialer{serverName: serverName, cert: cert}
-		eventually(t, 10*time.Second, "the service to be let in", func() error {
-			if got := d.httpAnswer(t.Context(), backend.In("backend")); got != allowed {
-				return fmt.Errorf("it is %s", got)
-			}
-			return nil
-		})
-		c, err := d.dial(t.Context(), backend.In("backend"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		r := bufio.NewReader(c)
-		if got, err := exchange(c, r); err != nil || got != allowed {
-			t.Fatalf("%s, %v", got, err)
-		}
-		return c, r
+	backend := m.Start(testenv.Proxy{Serves: []string{"backend", "db:tcp"}})[0]
+	m.Permit("to-backend", "web mobile", "backend")
+	m.Permit("to-db", "web mobile", "db")
+	web := dialer{serverName: "web.backend.default", cert: m.Identity("default", "web")}
+	mobile := dialer{serverName: "mobile.backend.default", cert: m.Identity("default", "mobile")}
+	idle, idleReader := keepAlive(t, web, backend)
+	other, otherReader := keepAlive(t, mobile, backend)
+	nameless, err := testenv.OpenEcho(dialer{cert: web.cert}.dial(t.Context(), backend.In("db")))
+	if err != nil {
+		t.Fatal(err)
 	}
-	named, namedReader := connect(web, "web.backend.default")
-	nameless, namelessReader := connect(web, "")
-	other, otherReader := connect(mobile, "mobile.backend.default")
+	t.Cleanup(nameless.Close)
 
 	begin := time.Now()
-	m.Permit("p", "mobile", "backend")
-	for name, c := range map[string]struct {
-		net.Conn
-		r *bufio.Reader
-	}{"with its name": {named, namedReader}, "without a name": {nameless, namelessReader}} {
-		if err := c.SetDeadline(begin.Add(drain + time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.r.ReadByte(); err == nil || isTimeout(err) {
-			t.Errorf("web's connection %s: %v, want it to be closed", name, err)
-		}
+	m.Permit("to-backend", "mobile", "backend")
+	m.Permit("to-db", "mobile", "db")
+	isCut(t, "web's connection without a name", nameless, begin, drain+time.Second)
+	if err := idle.SetDeadline(begin.Add(drain + time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := idleReader.ReadByte(); err == nil || isTimeout(err) {
+		t.Errorf("web's idle connection: %v, want it to be closed", err)
 	}
 	<-time.After(time.Until(begin.Add(2 * drain)))
 	if got, err := exchange(other, otherReader); err != nil || got != allowed {
 		t.Errorf("mobile's connection: %s, %v, want it to go on", got, err)
 	}
+}
+
+// keepAlive is a connection to backend that has served a request, and can serve more.
+func keepAlive(t *testing.T, d dialer, backend *testenv.Sidecar) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	eventually(t, 10*time.Second, "the service to be let in", func() error {
+		if got := d.httpAnswer(t.Context(), backend.In("backend")); got != allowed {
+			return fmt.Errorf("it gets %s", got)
+		}
+		return nil
+	})
+	c, err := d.dial(t.Context(), backend.In("backend"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	r := bufio.NewReader(c)
+	for range 2 {
+		if got, err := exchange(c, r); err != nil || got != allowed {
+			t.Fatalf("%s, %v", got, err)
+		}
+	}
+	return c, r
 }
 
 func isTimeout(err error) bool {
