@@ -41,12 +41,13 @@ type parting struct {
 	left    bool
 }
 
-// The bounds of how long a change that may wait does wait, so that a thousand proxies that come at once do not bring a
-// thousand changes to each of them.
+// A change that may wait does so for minPause, and until pausePerProxy has passed since the last look at the mesh for
+// each of the proxies that were looked at. So one instance more is known at once, and a thousand that come together do
+// not bring a thousand changes to each of them.
 const (
 	minPause      = 10 * time.Millisecond
-	maxPause      = 500 * time.Millisecond
-	pausePerProxy = 500 * time.Microsecond
+	maxPause      = time.Second
+	pausePerProxy = 2 * time.Millisecond
 )
 
 func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, delay time.Duration) *reconciler {
@@ -142,7 +143,7 @@ func (r *reconciler) run(ctx context.Context) error {
 func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, leavers *departures) error {
 	var pause <-chan time.Time // runs while there are changes that wait
 	waiting := map[string]bool{}
-	touched := 0 // proxies that the last change concerned
+	var rested time.Time // when what waits may be looked at
 	first := true
 	for {
 		now := map[string]bool{} // meshes to look at at once
@@ -164,10 +165,11 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 			return ctx.Err()
 		}
 		if len(now) > 0 {
-			touched = r.offer(now)
+			touched := r.offer(now)
+			rested = time.Now().Add(min(time.Duration(touched)*pausePerProxy, maxPause))
 		}
 		if len(waiting) > 0 && pause == nil {
-			pause = time.After(min(max(minPause, time.Duration(touched)*pausePerProxy), maxPause))
+			pause = time.After(max(minPause, time.Until(rested)))
 		}
 	}
 }
