@@ -12,6 +12,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -64,6 +65,14 @@ func outboundFilters(out *Outbound) []*listenerv3.Filter {
 		RetryPolicy: &routev3.RetryPolicy{
 			RetryOn:    "connect-failure,refused-stream,reset-before-request",
 			NumRetries: wrapperspb.UInt32(attempts - 1),
+			// At another instance: one that has just come, or is just going, may refuse all attempts.
+			RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
+				Name: "envoy.retry_host_predicates.previous_hosts",
+				ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{
+					TypedConfig: pack(&previoushostsv3.PreviousHostsPredicate{}),
+				},
+			}},
+			HostSelectionRetryMaxAttempts: attempts,
 		},
 	}
 	return []*listenerv3.Filter{httpManager(connectionManager(statName(cluster), "outbound:"+out.Service, route))}
