@@ -66,7 +66,7 @@ func ParseKey(data []byte) (*rsa.PrivateKey, error) {
 		case block == nil:
 			return nil, errors.New("signing key: broken PEM")
 		case block.Type != keyType:
-			return nil, fmt.Errorf("signing key: it is a %q, not an %q; make one with kumactl generate signing-key", block.Type, keyType)
+			return nil, fmt.Errorf("signing key: it is a %q, not an %q; make one with openssl genrsa -traditional 2048", block.Type, keyType)
 		case len(block.Headers) > 0:
 			return nil, errors.New("signing key: it is encrypted; decrypt it first, with openssl rsa")
 		case len(bytes.TrimSpace(rest)) > 0:
