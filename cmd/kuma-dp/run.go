@@ -19,7 +19,7 @@ func newRunCommand() *cobra.Command {
 		Long: `Run Envoy as a proxy of a mesh, until SIGTERM or SIGINT. Then open connections get the drain time to end; a
 second signal cuts that short.
 
-Every flag can be given as an environment variable, too; a flag wins.`,
+Every flag but --dataplane-var can be given as an environment variable, too; a flag wins.`,
 		Example: `  # the Dataplane was applied before
   kuma-dp run --name=web-1 --cp-address=http://127.0.0.1:5681 --dataplane-token-file=token
 
