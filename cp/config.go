@@ -13,7 +13,7 @@ import (
 )
 
 // Config is what a control plane is told. Each setting has a key in the YAML file and the environment variable that
-// its env tag names; [Load] reads both. A port of 0 lets the kernel choose.
+// its env tag names; [Load] reads both. A server's port of 0 lets the kernel choose.
 type Config struct {
 	// Environment is where the proxies run. Only "universal" is known.
 	Environment string `json:"environment" env:"KUMA_ENVIRONMENT"`
@@ -225,7 +225,7 @@ func validAddress(section, portKey, ip string, port int) error {
 
 func validPort(key string, port int) error {
 	if port < 0 || port > 65535 {
-		return fmt.Errorf("%s: %d is no port; use 1 to 65535, or 0 to have one chosen", key, port)
+		return fmt.Errorf("%s: %d is no port; use 0 to 65535", key, port)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ const (
 type query struct {
 	size, offset int
 	name         string              // part of the name
-	tags         map[string][]string // for each key, the values that one inbound must have
+	tags         map[string][]string // for each key, the values that it must have at some inbound
 	values       url.Values          // as it was asked, for the next page
 }
 
