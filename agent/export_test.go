@@ -1,0 +1,6 @@
+package agent
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics describes what /metrics shows.
+func Metrics() prometheus.Collector { return newMetrics(nil).registry }

@@ -1,0 +1,6 @@
+package cp
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics describes what /metrics tells.
+func Metrics() prometheus.Collector { return newMetrics().registry }

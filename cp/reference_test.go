@@ -1,0 +1,53 @@
+package cp_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"koguma/cp"
+)
+
+// What there is to set, to call and to look at is in doc/reference.md.
+func TestReference(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../doc/reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	for _, v := range cp.Variables() {
+		if row := "\n| `" + v.Path + "` | `" + v.Name + "` | "; !strings.Contains(text, row) {
+			t.Errorf("setting %s (%s) has no row", v.Path, v.Name)
+		}
+	}
+	for _, r := range cp.Routes() {
+		who := "administrators"
+		if r.Open {
+			who = "everybody"
+		}
+		route := "`" + r.Method + " " + strings.TrimSuffix(r.Path, "{$}") + "`"
+		if !regexp.MustCompile(`(?m)^\| .*` + regexp.QuoteMeta(route) + `.* \| ` + who + ` \| `).MatchString(text) {
+			t.Errorf("route %s for %s has no row", route, who)
+		}
+	}
+	for _, name := range metricNames(cp.Metrics()) {
+		if !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") && !strings.Contains(text, "\n| `"+name) {
+			t.Errorf("metric %s has no row", name)
+		}
+	}
+}
+
+// metricNames are the names of what c may collect.
+func metricNames(c prometheus.Collector) []string {
+	ch := make(chan *prometheus.Desc)
+	go func() { defer close(ch); c.Describe(ch) }()
+	var names []string
+	for d := range ch {
+		names = append(names, strings.Split(d.String(), `"`)[1]) // Desc{fqName: "name", ...
+	}
+	return names
+}
