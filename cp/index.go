@@ -18,6 +18,8 @@ import (
 // belongs to the reconciler's goroutine.
 type index struct {
 	meshes map[string]*meshIndex
+	// live is whether the whole store was taken in: what is new from then on is new to everybody.
+	live bool
 }
 
 // meshIndex is one mesh. What is derived is dropped when what it was derived from changes, and made again when it is
@@ -31,7 +33,7 @@ type meshIndex struct {
 	services  map[string]*service       // by name
 	endpoints map[string]*xds.Endpoints // by cluster
 	changed   map[string]bool           // the clusters whose endpoints may have changed since
-	away      map[string]bool           // the Dataplanes, by name, whose proxies have left
+	away      map[string]bool           // the Dataplanes, by name, whose proxies have left or are not there yet
 	permitted map[string]verdict        // by the tags of an inbound
 	authority *authority                // of the backend that was enabled last
 }
@@ -94,8 +96,11 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 		m := x.at(e.Key.Mesh)
 		old := m.dataplanes[e.Key.Name]
 		set(m.dataplanes, e)
-		if e.Resource == nil {
+		switch d := m.dataplanes[e.Key.Name]; {
+		case d == nil:
 			delete(m.away, e.Key.Name)
+		case old == nil && x.live && d.Labels[labelLifetime] == lifetimeSession:
+			m.away[e.Key.Name] = true // until its Envoy listens
 		}
 		m.place(old, m.dataplanes[e.Key.Name])
 		return old == nil

@@ -32,6 +32,7 @@ type reconciler struct {
 	sessions map[policy.Key]*session
 	last     map[policy.Key]policy.DataplaneInsight // of those that have left
 	joined   []*session
+	ready    []*session
 	parted   []parting
 }
 
@@ -69,6 +70,14 @@ func (r *reconciler) join(s *session) {
 	if older != nil {
 		older.end(status.Errorf(codes.AlreadyExists, "a newer stream has taken over %s; two proxies must not share a name", s.key))
 	}
+	r.signal()
+}
+
+// listens notes that the proxy of a session has taken its listeners, so that others may be sent to it.
+func (r *reconciler) listens(s *session) {
+	r.mu.Lock()
+	r.ready = append(r.ready, s)
+	r.mu.Unlock()
 	r.signal()
 }
 
@@ -153,12 +162,12 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 				r.take(ctx, e, now, waiting)
 			}
 			if first {
-				first = false
+				first, r.index.live = false, true
 				leavers.expectBack(r.index)
 				close(r.synced)
 			}
 		case <-r.wake:
-			r.comeAndGo(now, leavers)
+			r.comeAndGo(now, waiting, leavers)
 		case <-pause:
 			now, waiting, pause = waiting, map[string]bool{}, nil
 		case <-ctx.Done():
@@ -226,10 +235,10 @@ func (r *reconciler) forget(key policy.Key) {
 }
 
 // comeAndGo sees to those that joined and parted.
-func (r *reconciler) comeAndGo(now map[string]bool, leavers *departures) {
+func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures) {
 	r.mu.Lock()
-	joined, parted := r.joined, r.parted
-	r.joined, r.parted = nil, nil
+	joined, ready, parted := r.joined, r.ready, r.parted
+	r.joined, r.ready, r.parted = nil, nil, nil
 	r.mu.Unlock()
 	for _, p := range parted {
 		key := p.session.key
@@ -253,11 +262,14 @@ func (r *reconciler) comeAndGo(now map[string]bool, leavers *departures) {
 		}
 		m := r.index.at(s.key.Mesh)
 		if d := m.dataplanes[s.key.Name]; d != nil {
-			if m.away[s.key.Name] {
-				m.enter(d)
-				now[s.key.Mesh] = true
-			}
 			r.offerOne(m, d, s)
+		}
+	}
+	for _, s := range ready {
+		m := r.index.at(s.key.Mesh)
+		if d := m.dataplanes[s.key.Name]; d != nil && m.away[d.Name] && r.connected(s.key) == s {
+			m.enter(d)
+			waiting[s.key.Mesh] = true
 		}
 	}
 }

@@ -197,6 +197,43 @@ func endpoints(t *testing.T, s *xds.Snapshot, cluster string) int {
 	return n
 }
 
+// listening has the proxy of a session say that its Envoy listens, and waits until all know.
+func listening(s xds.Session) {
+	s.Observe(xds.Event{Kind: xds.Acked, Type: xds.TypeListener})
+	time.Sleep(2 * time.Second)
+	synctest.Wait()
+}
+
+// A proxy that has just come gets no traffic before its Envoy listens. One that was there before the control plane gets
+// it all along.
+func TestTrafficWaitsForListeners(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, w *world) {
+		there := parse(t, dataplane("web-1", "web"))
+		there.Metadata().Labels = map[string]string{"koguma.io/lifetime": "session"}
+		w.put(there, parse(t, dataplane("api-1", "api", "web")))
+		defer w.run()()
+		api := w.session(node(t, "default.api-1", nil))
+		defer api.Close(false)
+		expect := func(n int) {
+			t.Helper()
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if s, _ := api.Snapshot(); endpoints(t, s, "web") != n {
+				t.Errorf("%d instances get traffic, want %d", endpoints(t, s, "web"), n)
+			}
+		}
+		expect(1)
+		web := w.session(node(t, "default.web-2", map[string]any{"dataplane.resource": dataplane("web-2", "web")}))
+		defer web.Close(false)
+		expect(1)
+		web.Observe(xds.Event{Kind: xds.Acked, Type: xds.TypeCluster})
+		expect(1)
+		listening(web)
+		expect(2)
+	})
+}
+
 // A proxy that comes and goes so fast that both are seen at once is gone.
 func TestComeAndGoneAtOnce(t *testing.T) {
 	t.Parallel()
@@ -212,7 +249,7 @@ func TestComeAndGoneAtOnce(t *testing.T) {
 				t.Fatal("it gets traffic")
 			}
 			web := w.session(node(t, "default.web-1", nil))
-			synctest.Wait()
+			listening(web)
 			if s, _ := api.Snapshot(); endpoints(t, s, "web") != 1 {
 				t.Fatal("it gets no traffic when it is back")
 			}

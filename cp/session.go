@@ -36,6 +36,7 @@ type session struct {
 
 	// The stream's goroutine's own.
 	ids      identities
+	listens  bool  // the proxy has taken its listeners
 	leaf     *svid // of the first service, as the insight has it
 	built    *xds.View
 	base     *xds.Snapshot
@@ -188,6 +189,10 @@ func (s *session) Observe(e xds.Event) {
 		s.metrics.rejections.Inc()
 		s.log.Warn("the proxy refused its configuration and keeps the last one",
 			"proxy", s.key.Name, "mesh", s.key.Mesh, "type", e.Type, "reason", e.Reason)
+	}
+	if e.Kind == xds.Acked && e.Type == xds.TypeListener && !s.listens {
+		s.listens = true
+		s.reconciler.listens(s)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
