@@ -125,6 +125,9 @@ func ValidTagKey(s string) error {
 // tagField is how a problem names a tag.
 func tagField(field, key string) string { return fmt.Sprintf("%s[%q]", field, key) }
 
+// onlyZone is the zone that everything is in.
+const onlyZone = "default"
+
 // checkTags checks the tags of something that stands for a service.
 func (p *problems) checkTags(field string, tags map[string]string) {
 	if tags[TagService] == "" {
@@ -139,6 +142,9 @@ func (p *problems) checkTags(field string, tags map[string]string) {
 		p.check(at, ValidTagValue(tags[k]))
 		if k == TagProtocol && !slices.Contains(protocols(), Protocol(tags[k])) {
 			p.add(at, "%s is no protocol: must be one of %v", quote(tags[k]), protocols())
+		}
+		if k == TagZone && tags[k] != onlyZone {
+			p.add(at, "there is one zone here, and it is called %s; nobody can be in another", onlyZone)
 		}
 	}
 }
