@@ -184,8 +184,13 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 }
 
 // take brings the index up to date with one change, notes which mesh it concerns, and judges again the session that
-// it concerns.
+// it concerns. A proxy that has left and is back may be in before its deletion is heard of; that is passed over then.
 func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[string]bool) {
+	if e.Resource == nil && r.connected(e.Key) != nil {
+		if _, err := r.store.Get(ctx, e.Key); err == nil {
+			return
+		}
+	}
 	mesh := e.Key.Mesh
 	if e.Key.Type == policy.TypeMesh {
 		mesh = e.Key.Name
@@ -201,13 +206,12 @@ func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[s
 		now[mesh] = true
 	}
 	if e.Key.Type == policy.TypeDataplane {
-		r.judge(ctx, e)
+		r.judge(e)
 	}
 }
 
-// judge closes the session of a proxy whose Dataplane has become one that would not be let in. A proxy that left and came
-// back may be in before we hear that its Dataplane was deleted in between.
-func (r *reconciler) judge(ctx context.Context, e store.Event) {
+// judge closes the session of a proxy whose Dataplane has become one that would not be let in.
+func (r *reconciler) judge(e store.Event) {
 	s := r.connected(e.Key)
 	d, ok := e.Resource.(*policy.Dataplane)
 	if !ok {
@@ -216,9 +220,6 @@ func (r *reconciler) judge(ctx context.Context, e store.Event) {
 	switch {
 	case s == nil:
 	case !ok:
-		if _, err := r.store.Get(ctx, e.Key); err == nil {
-			return
-		}
 		s.end(status.Errorf(codes.NotFound, "%s has been deleted", e.Key))
 	default:
 		if err := s.claims.Admit(d); err != nil {
