@@ -61,14 +61,19 @@ func (s *lateDataplane) Get(ctx context.Context, key policy.Key) (policy.Resourc
 	return r, err
 }
 
-// accept is what becomes of a stream with this token and node.
-func accept(t testing.TB, s store.Store, raw string, n *corev3.Node) error {
+// newCore is a core over a store. It does not run.
+func newCore(t testing.TB, s store.Store) *cp.Core {
 	t.Helper()
 	key, err := token.ParseKey(signingKey())
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := cp.NewCore(s, oneKey{&key.PublicKey}, time.Hour, slog.New(slog.DiscardHandler))
+	return cp.NewCore(s, oneKey{&key.PublicKey}, time.Hour, slog.New(slog.DiscardHandler))
+}
+
+// accept is what becomes of a stream with this token and node.
+func accept(t testing.TB, a xds.Acceptor, raw string, n *corev3.Node) error {
+	t.Helper()
 	ctx := grpcmetadata.NewIncomingContext(t.Context(), grpcmetadata.Pairs("authorization", raw))
 	session, err := a.Accept(ctx, n, func(error) {})
 	if err == nil {
@@ -95,7 +100,7 @@ func TestNameIsNotTakenOverInARace(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := sign(t, token.Claims{Mesh: "default", Tags: map[string][]string{"kuma.io/service": {"web"}}})
-	err := accept(t, s, web, node(t, "default.dp-1", brought(dataplane("dp-1", "web"))))
+	err := accept(t, newCore(t, s), web, node(t, "default.dp-1", brought(dataplane("dp-1", "web"))))
 	if status.Code(err) != codes.PermissionDenied {
 		t.Errorf("got %v, want PermissionDenied", err)
 	}
@@ -172,13 +177,14 @@ func FuzzAcceptNode(f *testing.F) {
 	if err := s.Write(f.Context(), store.Op{Put: mesh("default"), Expect: store.Absent}); err != nil {
 		f.Fatal(err)
 	}
+	core := newCore(f, s)
 	web := sign(f, token.Claims{Mesh: "default", Name: "dp-1", Tags: map[string][]string{"kuma.io/service": {"web"}}})
 	f.Fuzz(func(t *testing.T, id, proxyType, resource string) {
 		n := &corev3.Node{Id: id, Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
 			"dataplane.proxyType": structpb.NewStringValue(proxyType),
 			"dataplane.resource":  structpb.NewStringValue(resource),
 		}}}
-		err := accept(t, s, web, n)
+		err := accept(t, core, web, n)
 		if _, ok := status.FromError(err); !ok {
 			t.Errorf("no status: %v", err)
 		}

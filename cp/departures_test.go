@@ -2,6 +2,7 @@ package cp_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,9 +45,33 @@ func TestGoodbye(t *testing.T) {
 		if got := api.expect(xds.TypeEndpoint).addresses(t, "web"); got != c.want {
 			t.Errorf("%s: endpoints %q, want %q", c.what, got, c.want)
 		}
-		if names := p.dataplanes(); names != "api-1 web-1 web-2" && !(c.want != both && names == "api-1 web-1") {
-			t.Errorf("%s: there are %s", c.what, names)
+		stay := "api-1 web-1"
+		if c.want == both {
+			stay += " web-2"
 		}
+		p.eventually(c.what+": only "+stay, func() bool { return p.dataplanes() == stay })
+	}
+}
+
+// Who applied a Dataplane last decides whether it goes with its proxy. A proxy cannot decide that.
+func TestOperatorKeeps(t *testing.T) {
+	t.Parallel()
+	p := start(t, delay(0))
+	p.apply("web-1", dataplane("web-1", "web"))
+	label := func(name string) map[string]any {
+		return brought(strings.Replace(dataplane(name, "web"), `"mesh"`, `"labels":{"koguma.io/lifetime":"session"},"mesh"`, 1))
+	}
+	for range 2 {
+		p.join("web-1", label("web-1")).leave()
+	}
+	taken := p.join("web-2", brought(dataplane("web-2", "web")))
+	p.apply("web-2", dataplane("web-2", "web"))
+	taken.leave()
+	p.join("web-3", label("web-3")).leave()
+	p.eventually("web-3 to go", func() bool { return p.dataplanes() == "web-1 web-2" })
+	p.eventually("all to be gone", func() bool { return p.metric("koguma_sessions") == 0 })
+	if names := p.dataplanes(); names != "web-1 web-2" {
+		t.Errorf("there are %s", names)
 	}
 }
 
