@@ -46,6 +46,7 @@ func (a *acceptor) Accept(ctx context.Context, node *corev3.Node, end func(error
 		return nil, a.refuse(node, err)
 	}
 	s.ctx, s.end = ctx, end
+	s.expire()
 	a.reconciler.join(s)
 	return s, nil
 }
@@ -193,21 +194,8 @@ func parseBrought(text string, key policy.Key) (*policy.Dataplane, error) {
 
 // refuse turns an error into the status that ends the stream, and leaves a trace of it.
 func (a *acceptor) refuse(node *corev3.Node, err error) error {
-	reason := "invalid"
-	var refusal *token.Refusal
-	switch {
-	case errors.As(err, &refusal):
-		reason = string(refusal.Reason)
-		code := codes.Unauthenticated
-		if refusal.Reason.Boundary() {
-			code = codes.PermissionDenied
-		}
-		err = status.Error(code, refusal.Error())
-	case status.Code(err) == codes.Unknown: // the verifier could not tell
-		reason = "unavailable"
-		err = status.Error(codes.Unavailable, err.Error())
-	}
-	a.metrics.refusals.WithLabelValues(reason).Inc()
-	a.log.Info("stream refused", "node", fmt.Sprintf("%.300q", node.GetId()), "check", reason, "error", status.Convert(err).Message())
+	check, err := refusal(err)
+	a.metrics.refusals.WithLabelValues(check).Inc()
+	a.log.Info("stream refused", "node", fmt.Sprintf("%.300q", node.GetId()), "check", check, "error", status.Convert(err).Message())
 	return err
 }

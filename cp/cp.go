@@ -22,7 +22,6 @@ import (
 
 	"koguma/certs"
 	"koguma/store"
-	"koguma/token"
 	"koguma/xds"
 )
 
@@ -125,7 +124,7 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		api := newAPI(c.cfg, s, tokens{resources{s}, cert.pin()}, r, c.log, c.id, func() int { return dpPort })
 		serveHTTP(ctx, g, l, newHTTPServer(api, c.log))
 	}
-	verifier := token.Verifier{Keys: r.keys}
+	verifier := r.keys.verifier()
 	ads := xds.NewServer(&acceptor{
 		store: s, verifier: verifier, reconciler: r, builder: &xds.Builder{},
 		metrics: m, log: c.log, instanceID: c.id,

@@ -63,7 +63,8 @@ func NewKeyring() Keyring { return Keyring{newKeyring()} }
 
 // Apply takes in what became of a secret.
 func (k Keyring) Apply(key policy.Key, r policy.Resource) error {
-	return k.apply(store.Event{Key: key, Resource: r})
+	_, err := k.apply(store.Event{Key: key, Resource: r})
+	return err
 }
 
 // ServerCert is the certificate of a DP server.

@@ -3,24 +3,31 @@ package cp
 import (
 	"context"
 	"crypto/rsa"
-	"maps"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
 )
 
-// keyring holds the keys that tokens are verified with, so that a stranger's token costs no look into the store. It is
-// kept up to date by the reconciler, and is safe for concurrent use.
+// keyring holds what tokens are verified with, the keys and the lists of revoked ones, so that a stranger's token costs
+// no look into the store. It is kept up to date by the reconciler, and is safe for concurrent use.
 type keyring struct {
-	mu   sync.RWMutex
-	keys map[string]map[string]*rsa.PublicKey // by mesh and key id
+	mu      sync.RWMutex
+	keys    map[string]map[string]*rsa.PublicKey // by mesh and key id
+	revoked map[string]map[string]bool           // by mesh and token id
 }
 
-func newKeyring() *keyring { return &keyring{keys: map[string]map[string]*rsa.PublicKey{}} }
+func newKeyring() *keyring {
+	return &keyring{keys: map[string]map[string]*rsa.PublicKey{}, revoked: map[string]map[string]bool{}}
+}
+
+// verifier verifies tokens by what is in the keyring at that moment.
+func (k *keyring) verifier() token.Verifier { return token.Verifier{Keys: k, Revoked: k.isRevoked} }
 
 // Key implements [token.Keys].
 func (k *keyring) Key(mesh, kid string) (*rsa.PublicKey, error) {
@@ -32,15 +39,27 @@ func (k *keyring) Key(mesh, kid string) (*rsa.PublicKey, error) {
 	return nil, token.ErrNoKey
 }
 
-// apply takes a change of a secret in. A key that cannot be read verifies nothing.
-func (k *keyring) apply(e store.Event) error {
+func (k *keyring) isRevoked(mesh, id string) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.revoked[mesh][id]
+}
+
+// apply takes a change of a secret in, and reports whether it concerns tokens. A key that cannot be read verifies
+// nothing.
+func (k *keyring) apply(e store.Event) (bool, error) {
+	s, _ := e.Resource.(*policy.Secret)
+	if e.Key.Name == policy.RevocationsName(e.Key.Mesh) {
+		k.revoke(e.Key.Mesh, s)
+		return true, nil
+	}
 	serial, ok := signingKeySerial(e.Key)
 	if !ok {
-		return nil
+		return false, nil
 	}
 	var public *rsa.PublicKey
 	var err error
-	if s, ok := e.Resource.(*policy.Secret); ok {
+	if s != nil {
 		var key *rsa.PrivateKey
 		if key, err = token.ParseKey(s.Data); err == nil {
 			public = &key.PublicKey
@@ -48,16 +67,26 @@ func (k *keyring) apply(e store.Event) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	of := maps.Clone(k.keys[e.Key.Mesh])
+	of := k.keys[e.Key.Mesh]
 	if of == nil {
 		of = map[string]*rsa.PublicKey{}
+		k.keys[e.Key.Mesh] = of
 	}
 	of[strconv.Itoa(serial)] = public
-	if public == nil {
-		delete(of, strconv.Itoa(serial))
+	return true, err
+}
+
+// revoke makes the list of a mesh what the secret says, or empty without one.
+func (k *keyring) revoke(mesh string, s *policy.Secret) {
+	ids := map[string]bool{}
+	if s != nil {
+		for id := range strings.FieldsFuncSeq(string(s.Data), func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+			ids[id] = true
+		}
 	}
-	k.keys[e.Key.Mesh] = of
-	return err
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.revoked[mesh] = ids
 }
 
 // tokens issues tokens: signed with the newest key of their mesh, and with the pin of this control plane's CA.

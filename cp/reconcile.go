@@ -196,8 +196,12 @@ func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[s
 		mesh = e.Key.Name
 	}
 	if e.Key.Type == policy.TypeSecret {
-		if err := r.keys.apply(e); err != nil {
+		concerns, err := r.keys.apply(e)
+		if err != nil {
 			r.log.Error("a signing key cannot be read; no token is accepted by it", "secret", e.Key.Name, "mesh", mesh, "error", err)
+		}
+		if concerns {
+			r.judgeTokens(mesh)
 		}
 	}
 	if r.index.apply(e) {
@@ -206,25 +210,7 @@ func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[s
 		now[mesh] = true
 	}
 	if e.Key.Type == policy.TypeDataplane {
-		r.judge(e)
-	}
-}
-
-// judge closes the session of a proxy whose Dataplane has become one that would not be let in.
-func (r *reconciler) judge(e store.Event) {
-	s := r.connected(e.Key)
-	d, ok := e.Resource.(*policy.Dataplane)
-	if !ok {
-		r.forget(e.Key)
-	}
-	switch {
-	case s == nil:
-	case !ok:
-		s.end(status.Errorf(codes.NotFound, "%s has been deleted", e.Key))
-	default:
-		if err := s.claims.Admit(d); err != nil {
-			s.end(status.Error(codes.PermissionDenied, err.Error()))
-		}
+		r.judgeDataplane(e)
 	}
 }
 

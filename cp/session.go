@@ -51,6 +51,7 @@ type session struct {
 	services []string   // of the view's Dataplane
 	changed  chan struct{}
 	insight  insight
+	expiry   *time.Timer // ends the session with its token
 }
 
 // retryIssue is how long to wait before a certificate that could not be made is tried again.
@@ -222,6 +223,9 @@ func (s *session) Close(left bool) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
+	s.mu.Lock()
+	s.expiry.Stop()
+	s.mu.Unlock()
 	cause := context.Cause(s.ctx)
 	if left {
 		cause = nil

@@ -32,6 +32,10 @@ func SigningKeyPrefix(mesh string) string { return signingKey + mesh + "-" }
 
 const signingKey = "dataplane-token-signing-key-"
 
+// RevocationsName is the secret with the ids of the data plane tokens of a mesh that are no longer valid, separated by
+// commas or white space.
+func RevocationsName(mesh string) string { return "dataplane-token-revocations-" + mesh }
+
 // CACertName is the secret with the certificate of a builtin backend, in PEM.
 func CACertName(mesh, backend string) string { return mesh + ".ca-builtin-cert-" + backend }
 

@@ -61,7 +61,22 @@ func (v Verifier) Verify(raw Raw, mesh string, now time.Time) (Claims, error) {
 	if refusal := v.judge(c, mesh, now); refusal != nil {
 		return Claims{}, refusal
 	}
+	c.KeyID = kid
 	return c, nil
+}
+
+// Judge says whether claims that were verified earlier would still be let in: their key is still there, and they are
+// neither expired nor revoked. The error is as that of Verify.
+func (v Verifier) Judge(c Claims, now time.Time) error {
+	if _, err := v.Keys.Key(c.Mesh, c.KeyID); errors.Is(err, ErrNoKey) {
+		return refuse(ReasonKey, anew(c.Mesh), "mesh %q no longer has signing key %q", c.Mesh, c.KeyID)
+	} else if err != nil {
+		return err
+	}
+	if refusal := v.judge(c, c.Mesh, now); refusal != nil {
+		return refusal
+	}
+	return nil
 }
 
 // judge decides about the claims of a token whose signature was good.

@@ -248,6 +248,27 @@ func TestVerifyRevoked(t *testing.T) {
 	}
 }
 
+// Claims that were verified hold until their key goes, they end, or they are revoked.
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	v := verifier()
+	c, err := v.Verify(signed(t, goodHeader, goodClaims), "default", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Judge(c, now); err != nil {
+		t.Errorf("refused: %v", err)
+	}
+	check(t, "expired", v.Judge(c, c.ExpiresAt), "expired")
+	revoked := token.Verifier{Keys: v.Keys, Revoked: func(_, id string) bool { return id == c.ID }}
+	check(t, "revoked", revoked.Judge(c, now), "revoked")
+	check(t, "key", token.Verifier{Keys: keys{}}.Judge(c, now), "key")
+	away := errors.New("cannot tell")
+	if err := (token.Verifier{Keys: failing{away}}).Judge(c, now); !errors.Is(err, away) {
+		t.Errorf("got %v, want %v", err, away)
+	}
+}
+
 // What was not vouched for by a signature is not repeated.
 func TestVerifyEchoesNoClaims(t *testing.T) {
 	t.Parallel()

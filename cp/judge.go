@@ -1,0 +1,87 @@
+package cp
+
+import (
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+)
+
+// Whoever was let in is judged again when something that let it in changes: the keys, the list of revoked tokens, the
+// Dataplane, the end of the token. A session that would not be let in now is closed now.
+
+// judgeTokens closes the sessions of a mesh whose tokens would not be let in now.
+func (r *reconciler) judgeTokens(mesh string) {
+	r.mu.Lock()
+	var sessions []*session
+	for key, s := range r.sessions {
+		if key.Mesh == mesh {
+			sessions = append(sessions, s)
+		}
+	}
+	r.mu.Unlock()
+	for _, s := range sessions {
+		r.judgeToken(s)
+	}
+}
+
+// judgeToken closes a session whose token would not be let in now, and reports whether it did.
+func (r *reconciler) judgeToken(s *session) bool {
+	err := r.keys.verifier().Judge(s.claims, time.Now())
+	if err != nil {
+		_, err = refusal(err)
+		s.end(err)
+	}
+	return err != nil
+}
+
+// judgeDataplane closes the session of a proxy whose Dataplane has become one that would not be let in.
+func (r *reconciler) judgeDataplane(e store.Event) {
+	s := r.connected(e.Key)
+	d, ok := e.Resource.(*policy.Dataplane)
+	if !ok {
+		r.forget(e.Key)
+	}
+	switch {
+	case s == nil:
+	case !ok:
+		s.end(status.Errorf(codes.NotFound, "%s has been deleted", e.Key))
+	default:
+		if err := s.claims.Admit(d); err != nil {
+			_, err = refusal(err)
+			s.end(err)
+		}
+	}
+}
+
+// expire closes the session at the end of its token. Where the clock was set back meanwhile, that is later.
+func (s *session) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expiry = time.AfterFunc(time.Until(s.claims.ExpiresAt), func() {
+		if !s.reconciler.judgeToken(s) && s.ctx.Err() == nil {
+			s.expire()
+		}
+	})
+}
+
+// refusal is the check that failed, and the status that says so to the one who was refused.
+func refusal(err error) (check string, _ error) {
+	var r *token.Refusal
+	switch {
+	case errors.As(err, &r) && r.Reason.Boundary():
+		return string(r.Reason), status.Error(codes.PermissionDenied, r.Error())
+	case errors.As(err, &r):
+		return string(r.Reason), status.Error(codes.Unauthenticated, r.Error())
+	case status.Code(err) == codes.Unknown: // whoever was asked could not tell
+		return "unavailable", status.Error(codes.Unavailable, err.Error())
+	case status.Code(err) == codes.NotFound:
+		return "no-dataplane", err
+	}
+	return "invalid", err
+}
