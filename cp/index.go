@@ -1,6 +1,7 @@
 package cp
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"maps"
@@ -42,7 +43,8 @@ type meshIndex struct {
 type service struct {
 	instances map[string]*policy.Dataplane
 	dialers   map[string]*policy.Dataplane
-	protocol  policy.Protocol // "" until it is asked for
+	protocol  policy.Protocol // that the instances speak; "" where nobody has asked yet
+	unsure    bool            // the instances have changed since
 }
 
 // verdict is whom a permission lets in.
@@ -153,7 +155,7 @@ func (m *meshIndex) service(name string) *service {
 
 // stale has what is known of a service's instances gathered again, under each of the clusters that it has.
 func (m *meshIndex) stale(service string) {
-	m.service(service).protocol = ""
+	m.service(service).unsure = true
 	for cluster := range m.endpoints {
 		if cluster == service || strings.HasPrefix(cluster, service+"-") {
 			m.changed[cluster] = true
@@ -239,12 +241,14 @@ func (m *meshIndex) dialing(to string, others []string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// protocol is what all instances of a service speak, TCP where they differ or there are none.
+// protocol is what all instances of a service speak, TCP where they differ. When the last one has gone, it is what that
+// one spoke, and TCP where none was ever seen.
 func (m *meshIndex) protocol(name string) policy.Protocol {
 	s := m.service(name)
-	if s.protocol != "" {
+	if s.protocol != "" && !s.unsure {
 		return s.protocol
 	}
+	s.unsure = false
 	spoken := map[policy.Protocol]bool{}
 	for _, d := range s.instances {
 		for i := range d.Networking.Inbound {
@@ -253,11 +257,15 @@ func (m *meshIndex) protocol(name string) policy.Protocol {
 			}
 		}
 	}
-	s.protocol = policy.ProtocolTCP
-	if len(spoken) == 1 {
+	switch len(spoken) {
+	case 0:
+		s.protocol = cmp.Or(s.protocol, policy.ProtocolTCP)
+	case 1:
 		for p := range spoken {
 			s.protocol = p
 		}
+	default:
+		s.protocol = policy.ProtocolTCP
 	}
 	return s.protocol
 }

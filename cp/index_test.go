@@ -46,6 +46,36 @@ func view(t *testing.T, x cp.Index, name string) *xds.View {
 	return v
 }
 
+// An outbound speaks what all instances speak, TCP where they differ, and goes on speaking it when the last has gone.
+func TestProtocol(t *testing.T) {
+	t.Parallel()
+	web := func(name string, p policy.Protocol) policy.Resource {
+		return instance(name, map[string]string{"kuma.io/service": "web", "kuma.io/protocol": string(p)})
+	}
+	x := indexOf(dialer("api-1", map[string]string{"kuma.io/service": "web"}))
+	for i, step := range []struct {
+		name string
+		r    policy.Resource // nil: it goes
+		want policy.Protocol
+	}{
+		{"none", web("none", "http"), "http"},
+		{"a", web("a", "http"), "http"},
+		{"b", web("b", "grpc"), "tcp"},
+		{"b", nil, "http"},
+		{"none", nil, "http"},
+		{"a", nil, "http"},
+		{"a", web("a", "http2"), "http2"},
+	} {
+		x.Apply(key(step.name), step.r)
+		if got := view(t, x, "api-1").Outbounds[0].Protocol; got != step.want {
+			t.Errorf("step %d: got %s, want %s", i, got, step.want)
+		}
+	}
+	if got := view(t, indexOf(dialer("api-1", map[string]string{"kuma.io/service": "web"})), "api-1").Outbounds[0].Protocol; got != "tcp" {
+		t.Errorf("a service without instances speaks %s", got)
+	}
+}
+
 // An outbound leads to the instances that have all of its tags with its values, whatever else they have.
 func TestSubset(t *testing.T) {
 	t.Parallel()
