@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
+	"koguma/policy"
 	"koguma/xds"
 )
 
@@ -24,8 +25,9 @@ type upstream struct {
 	stream discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient
 	subs   [len(typeOrder)]subscription
 
-	introduced bool // the control plane has got a node
-	held       bool // ... and has taken note of the certificates that this proxy still has
+	introduced bool                   // the control plane has got a node
+	told       policy.SoftwareVersion // ... with this version of Envoy
+	held       bool                   // ... and has taken note of the certificates that this proxy still has
 	letIn      time.Time
 
 	retry *backoff.ExponentialBackOff // between two requests for one renewal
@@ -224,12 +226,15 @@ func (u *upstream) send(sub *subscription, v verdict) error {
 	return u.stream.Send(r)
 }
 
-// introduce puts the node into the first request, and into those for secrets, which carry the certificate request.
+// introduce puts the node into the first request, into those for secrets, which carry the certificate request, and into
+// the first after another Envoy has connected.
 func (u *upstream) introduce(r *discoveryv3.DiscoveryRequest) (err error) {
 	secrets := r.GetTypeUrl() == xds.TypeSecret
-	if u.introduced && !secrets {
+	version := u.agent.state.envoyVersion()
+	if u.introduced && !secrets && u.told == version {
 		return nil
 	}
+	u.told = version
 	r.Node, err = u.agent.node(!u.introduced, secrets, secrets && !u.held)
 	u.introduced = true
 	return err
