@@ -2,6 +2,7 @@ package cp_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -19,6 +20,90 @@ import (
 	"koguma/token"
 	"koguma/xds"
 )
+
+// networking is a Dataplane dp-1 whose networking has this beside its address.
+func networking(text string) string {
+	return `{"type":"Dataplane","mesh":"default","name":"dp-1","networking":{"address":"10.0.0.1",` + text + `}}`
+}
+
+// The lines of the corpus of boundaries: what a token says, what the proxy is, and whether it may be.
+func TestBoundaryRows(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	const web = `"inbound":[{"port":80,"servicePort":8080,"tags":{"kuma.io/service":"web"}}]`
+	in := func(tags ...string) string {
+		var all []string
+		for i, set := range tags {
+			all = append(all, fmt.Sprintf(`{"port":%d,"servicePort":8080,"tags":{%s}}`, 80+i, set))
+		}
+		return `"inbound":[` + strings.Join(all, ",") + `]`
+	}
+	const (
+		sWeb, sAPI, v1, v2 = `"kuma.io/service":"web"`, `"kuma.io/service":"web-api"`, `"version":"1"`, `"version":"2"`
+		gw                 = `"gateway":{"tags":{"kuma.io/service":"gw"}}`
+		invalid            = "invalid"
+	)
+	service := func(values string) string { return `"Tags":{"kuma.io/service":[` + values + `]}` }
+	const webV1 = `"Tags":{"kuma.io/service":["web"],"version":["1"]}`
+	for _, row := range []struct{ name, claims, networking, check string }{
+		{"1 the mesh", ``, web, ""},
+		{"2 another mesh", `"Mesh":"other"`, web, "mesh"},
+		{"3 the name", `"Name":"dp-1"`, web, ""},
+		{"4 another name", `"Name":"dp-2"`, web, "name"},
+		{"5 the service", service(`"web"`), web, ""},
+		{"6 the service, twice", service(`"web"`), in(sWeb, sWeb), ""},
+		{"7 two services", service(`"web","web-api"`), in(sWeb, sAPI), ""},
+		{"8 one of two services", service(`"web"`), in(sWeb, sAPI), "tags"},
+		{"9 another service", service(`"web"`), in(sAPI), "tags"},
+		{"10 name and service", `"Name":"dp-1",` + service(`"web"`), web, ""},
+		{"10 name, another service", `"Name":"dp-1",` + service(`"web-api"`), web, "tags"},
+		{"11 no version", webV1, web, "tags"},
+		{"12 one inbound without a version", webV1, in(sWeb+","+v1, sWeb), "tags"},
+		{"13 one inbound of another version", webV1, in(sWeb+","+v1, sWeb+","+v2), "tags"},
+		{"14 both versions", `"Tags":{"version":["2","1"]}`, in(sWeb+","+v1, sWeb+","+v2), ""},
+		{"16 more tags than it names", service(`"web"`), in(sWeb + "," + v1), ""},
+		{"17 no value", service(``), web, "tags"},
+		{"17 no tags", `"Tags":{}`, web, ""},
+		{"18 an empty value", service(`""`), web, "tags"},
+		{"19 the gateway", service(`"gw"`), gw, ""},
+		{"20 another gateway", service(`"web"`), gw, "tags"},
+		{"21 gateway and inbound", service(`"web","gw"`), web + "," + gw, invalid},
+		{"23 ingress", ``, `"ingress":{},` + web, invalid},
+		{"24 of type dataplane", `"Type":"dataplane"`, web, ""},
+		{"25 of type ingress", `"Type":"ingress"`, web, "type"},
+		{"26 of type egress", `"Type":"egress"`, web, "type"},
+		{"27 ingress and service", `"Type":"ingress",` + service(`"web"`), web, "type"},
+		{"28 a workload", `"Workload":"w"`, web, "workload"},
+		{"29 a tag in another case", service(`"web"`), in(`"Kuma.io/service":"web"`), invalid},
+		{"30 a value in another case", service(`"Web"`), web, "tags"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			claims := strings.TrimSuffix(strings.Join([]string{fmt.Sprintf(`{"exp":%d`, time.Now().Unix()+3600), row.claims}, ","), ",")
+			if !strings.Contains(claims, `"Mesh"`) {
+				claims += `,"Mesh":"default"`
+			}
+			raw := jwt(t, goodHeader, claims+"}")
+			s := p.open(p.conn, "sotw", raw)
+			s.t = t
+			before := p.contents()
+			s.askAs(node(t, "default.dp-1", brought(networking(row.networking))), xds.TypeCluster)
+			switch row.check {
+			case "":
+				s.expect(xds.TypeCluster)
+				s.leave()
+				p.eventually("the Dataplane to go", func() bool { return p.dataplanes() == "" })
+				return
+			case invalid:
+				s.ended(codes.InvalidArgument)
+			default:
+				s.refused(row.check, raw)
+			}
+			if after := p.contents(); after != before {
+				t.Errorf("the store has changed from %s to %s", before, after)
+			}
+		})
+	}
+}
 
 // Rows 31 and 32: a name cannot be taken over by a token that does not fit who has it, be it with a Dataplane that it
 // fits or with none, and whoever wrote the one that is there.
