@@ -80,26 +80,33 @@ type response struct {
 	removed             []string
 }
 
+// firstRequest is how long a stream may take to say who it is.
+const firstRequest = 5 * time.Second
+
 // serve runs one stream to its end.
 //
 // A second goroutine only receives; it ends when the stream's context does, which gRPC sees to as soon as serve
 // returns. Everything else, the session included, belongs to this goroutine.
 func (s *Server) serve(ctx context.Context, w wire) error {
-	first, err := w.recv()
-	if err != nil {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	requests, failed := receive(ctx, w)
+	var first *request
+	select {
+	case first = <-requests:
+	case err := <-failed:
 		return err
+	case <-time.After(firstRequest):
+		return status.Errorf(codes.DeadlineExceeded, "the first request of the stream did not come within %v", firstRequest)
 	}
 	if first.node.GetId() == "" {
 		return status.Error(codes.InvalidArgument, "the first request of a stream must carry a node with an id")
 	}
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
 	session, err := s.acceptor.Accept(ctx, first.node, end)
 	if err != nil {
 		return err
 	}
 	st := &stream{wire: w, session: session, nodeID: first.node.GetId(), pause: s.Repeat}
-	requests, failed := receive(ctx, w)
 	left, err := st.run(ctx, first, requests, failed)
 	session.Close(left)
 	return err

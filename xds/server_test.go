@@ -502,6 +502,15 @@ func TestNode(t *testing.T) {
 	}
 }
 
+// A stream on which nobody says who they are ends.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.sotw().stream.Recv(); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("the stream ended with %v", err)
+	}
+}
+
 // A stream ends with the error that it was refused or ended with; a client that closes its side has left.
 func TestEnd(t *testing.T) {
 	t.Parallel()
