@@ -56,6 +56,10 @@ func (b *bootstrapper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	made, code, err := b.answer(r)
 	if err != nil {
 		b.log.Info("bootstrap refused", "status", code, "error", err)
+		if code == http.StatusNotFound {
+			w.WriteHeader(code) // agents that find no words try again until the Dataplane is there
+			return
+		}
 		http.Error(w, err.Error(), code)
 		return
 	}
