@@ -198,9 +198,10 @@ func (f *fleet) await(ctx context.Context, n int, mark string) (last time.Time, 
 	return last, nil
 }
 
-// settle waits until the control plane has nothing more to do: uses less than 2 % of a core.
+// settle waits until the control plane has nothing more to do: uses less than 2 % of a core, for longer than it lets
+// a change wait.
 func (f *fleet) settle(ctx context.Context) error {
-	const span = 250 * time.Millisecond
+	const span = 1500 * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return testenv.Eventually(ctx, "the control plane to have nothing more to do", func() error {
