@@ -26,6 +26,9 @@ const (
 	// TypeGlobalSecret belongs to no mesh: it holds what the control planes of one store share, such as the CA of
 	// their own TLS certificates.
 	TypeGlobalSecret Type = "GlobalSecret"
+	// TypeIssuance and TypeWithdrawals are the control planes' own books about certificates.
+	TypeIssuance    Type = "Issuance"
+	TypeWithdrawals Type = "Withdrawals"
 )
 
 // Resource is one thing in the store, known by its Key.
@@ -96,6 +99,17 @@ func Kinds() []Kind {
 	}
 }
 
+// TypesInMesh lists the types of all resources that belong to a mesh, also those that nobody but the control plane has.
+func TypesInMesh() []Type {
+	types := []Type{TypeIssuance, TypeWithdrawals}
+	for _, k := range Kinds() {
+		if k.InMesh {
+			types = append(types, k.Type)
+		}
+	}
+	return types
+}
+
 // KindOf is the kind of that type.
 func KindOf(t Type) (Kind, bool) { return kindBy(func(k Kind) bool { return k.Type == t }) }
 
@@ -125,6 +139,10 @@ func New(t Type) Resource {
 		r = new(Secret)
 	case TypeGlobalSecret:
 		r = new(GlobalSecret)
+	case TypeIssuance:
+		r = new(Issuance)
+	case TypeWithdrawals:
+		r = new(Withdrawals)
 	default:
 		return nil
 	}
