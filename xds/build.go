@@ -29,7 +29,7 @@ func (b *Builder) Build(v *View) (*Snapshot, error) {
 		s.add(&s.clusters, workloadKey{in.Workload, in.Protocol}, workloadCluster(in))
 		key := inboundKey{
 			v.Mesh, in.Listen, in.Workload, in.Service, in.Protocol, v.MTLS, in.Service == v.Service, in.Any,
-			strings.Join(in.Sources, " "),
+			strings.Join(in.Sources, " "), v.Withdrawn.rounds(in.Sources),
 		}
 		s.add(&s.listeners, key, b.inboundListener(v, in))
 	}
@@ -38,10 +38,10 @@ func (b *Builder) Build(v *View) (*Snapshot, error) {
 		cluster := out.Endpoints.Cluster
 		s.add(&s.clusters, clusterKey{v.Mesh, v.Service, out.Service, cluster, out.Protocol, v.MTLS}, serviceCluster(v, out))
 		s.add(&s.endpoints, out.Endpoints, loadAssignment(out.Endpoints))
-		s.add(&s.listeners, outboundKey{out.Listen, cluster, out.Protocol}, outboundListener(out))
+		s.add(&s.listeners, outboundKey{out.Listen, cluster, out.Protocol, v.Withdrawn.round(out.Service)}, outboundListener(v, out))
 	}
 	if v.MTLS {
-		s.add(&s.secrets, trustKey{v.Mesh, v.Roots}, trustSecret(v))
+		s.add(&s.secrets, trustKey{v.Mesh, v.Roots, v.Withdrawn.crl()}, trustSecret(v))
 	}
 	snapshot := &Snapshot{
 		Secrets: s.set(s.secrets), Clusters: s.set(s.clusters), Endpoints: s.set(s.endpoints), Listeners: s.set(s.listeners),
@@ -64,7 +64,7 @@ type (
 		service          string
 		protocol         policy.Protocol
 		mtls, first, any bool
-		sources          string
+		sources, rounds  string
 	}
 	clusterKey struct {
 		mesh, source, service, cluster string
@@ -77,13 +77,15 @@ type (
 		first, any                     bool
 		protocol                       policy.Protocol
 		workload, listen               netip.AddrPort
+		round                          int
 	}
 	outboundKey struct {
 		listen   netip.AddrPort
 		cluster  string
 		protocol policy.Protocol
+		round    int
 	}
-	trustKey struct{ mesh, roots string }
+	trustKey struct{ mesh, roots, crl string }
 )
 
 // collector gathers the resources of one snapshot, and the first error.

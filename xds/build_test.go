@@ -49,6 +49,17 @@ func views() map[string]*xds.View {
 			Mesh: "default", Service: "web", MTLS: true, Roots: roots,
 			Inbounds: []xds.Inbound{{Listen: at("10.0.0.9:80"), Workload: at("127.0.0.1:8080"), Service: "web", Protocol: policy.ProtocolTCP}},
 		},
+		"withdrawn": {
+			Mesh: "default", Service: "backend", MTLS: true, Roots: roots,
+			Withdrawn: &xds.Withdrawn{Rounds: map[string]int{"web": 2, "db": 1}},
+			Inbounds: []xds.Inbound{{
+				Listen: at("10.0.0.1:80"), Workload: at("127.0.0.1:8080"), Service: "backend", Protocol: policy.ProtocolHTTP,
+				Sources: []string{"api", "web"},
+			}},
+			Outbounds: []xds.Outbound{
+				{Listen: at("127.0.0.1:1002"), Service: "db", Protocol: policy.ProtocolTCP, Endpoints: &xds.Endpoints{Cluster: "db"}},
+			},
+		},
 		"permitted": {
 			Mesh: "default", Service: "backend", MTLS: true, Roots: roots,
 			Inbounds: []xds.Inbound{

@@ -2,6 +2,7 @@ package xds
 
 import (
 	"cmp"
+	"strconv"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -18,7 +19,8 @@ const maxChains = 128
 //
 // Under mTLS it has a filter chain for each service that is let in, chosen by the SNI with which that service's
 // proxies dial. So a change of the permission touches the connections of those sources only whom it concerns: Envoy
-// drains a chain that goes, and leaves alone those that stay. The chains lead nowhere that the default chain does not:
+// drains a chain that goes, and leaves alone those that stay. The default chain and that of a source are renewed when
+// something was taken back from that source. The chains lead nowhere that the default chain does not:
 // each judges by certificate, and a peer that dials with another name or none is judged by the default chain.
 func (b *Builder) inboundListener(v *View, in *Inbound) named {
 	name := inboundName(in.Listen)
@@ -52,7 +54,7 @@ func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.
 	}
 	key := chainKey{
 		mesh: v.Mesh, service: in.Service, source: source, sources: strings.Join(sources, " "), any: anybody,
-		first: in.Service == v.Service, protocol: in.Protocol, workload: in.Workload,
+		first: in.Service == v.Service, protocol: in.Protocol, workload: in.Workload, round: v.Withdrawn.round(source),
 	}
 	if !isHTTP(in.Protocol) {
 		key.listen = in.Listen
@@ -62,7 +64,7 @@ func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.
 	once := source == "" && !in.Any && len(in.Sources) <= maxChains
 	chain, _ := b.chains.get(key, func() (*listenerv3.FilterChain, error) { // cannot fail, as this cannot
 		c := &listenerv3.FilterChain{
-			Name:            cmp.Or(source, "default"),
+			Name:            chainName(cmp.Or(source, "default"), key.round),
 			TransportSocket: downstreamTLS(v.Mesh, IdentitySecretName(v.Mesh, in.Service, in.Service == v.Service)),
 			Filters:         inboundFilters(in, allow(v.Mesh, sources, anybody), once),
 		}
@@ -76,15 +78,26 @@ func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.
 	return chain
 }
 
-// outboundListener is the listener of an outbound.
-func outboundListener(out *Outbound) named {
+// chainName is the name of a filter chain in its round. One of another name is another chain: Envoy closes the
+// connections of the old one after its drain time, and that is the only way to be rid of a peer whose certificate was
+// good when it came.
+func chainName(name string, round int) string {
+	if round == 0 {
+		return name
+	}
+	return name + "#" + strconv.Itoa(round)
+}
+
+// outboundListener is the listener of an outbound. When something was taken back from the service that it leads to, it
+// has another filter chain, so that no connection to an instance that is gone stays open.
+func outboundListener(v *View, out *Outbound) named {
 	name := outboundName(out.Listen)
 	return named{name, func() proto.Message {
 		return &listenerv3.Listener{
 			Name:             name,
 			Address:          address(out.Listen),
 			TrafficDirection: corev3.TrafficDirection_OUTBOUND,
-			FilterChains:     []*listenerv3.FilterChain{{Filters: outboundFilters(out)}},
+			FilterChains:     []*listenerv3.FilterChain{{Name: chainName("", v.Withdrawn.round(out.Service)), Filters: outboundFilters(out)}},
 		}
 	}}
 }

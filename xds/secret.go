@@ -16,13 +16,16 @@ func TLSSecret(name string, chainPEM, keyPEM []byte) *Resource {
 	return mustResource(name, &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: cert}})
 }
 
-// trustSecret is the secret with the roots that identities of the mesh are verified with.
+// trustSecret is the secret with the roots that identities of the mesh are verified with, and the list of those that
+// are not accepted any more.
 func trustSecret(v *View) named {
 	name := CASecretName(v.Mesh)
 	return named{name, func() proto.Message {
-		return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{
-			ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: inline([]byte(v.Roots))},
-		}}
+		c := &tlsv3.CertificateValidationContext{TrustedCa: inline([]byte(v.Roots))}
+		if crl := v.Withdrawn.crl(); crl != "" {
+			c.Crl = inline([]byte(crl))
+		}
+		return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: c}}
 	}}
 }
 

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -17,6 +18,40 @@ type View struct {
 	MTLS bool
 	// Roots are the certificates that identities of the mesh are verified with, in PEM.
 	Roots string
+	// Withdrawn is what was taken back before its end; nil if nothing was.
+	Withdrawn *Withdrawn
+}
+
+// Withdrawn is what was taken back in a mesh before its end. It is not changed once made: more is another value.
+type Withdrawn struct {
+	// CRL is the list of certificates that are not accepted any more, in PEM; "" if there is none.
+	CRL string
+	// Rounds counts, for each service, how often something of it was taken back. Connections from it and to it that are
+	// older than the last round are closed.
+	Rounds map[string]int
+}
+
+// crl is the revocation list, "" if there is none.
+func (w *Withdrawn) crl() string {
+	if w == nil {
+		return ""
+	}
+	return w.CRL
+}
+
+// round is how often something of the service was taken back, of any service for "".
+func (w *Withdrawn) round(service string) int {
+	if w == nil {
+		return 0
+	}
+	if service != "" {
+		return w.Rounds[service]
+	}
+	n := 0
+	for _, r := range w.Rounds {
+		n += r
+	}
+	return n
 }
 
 // Inbound is a port at which the proxy takes traffic for the workload.
@@ -44,9 +79,22 @@ type Endpoints struct {
 	Addresses []netip.AddrPort // sorted
 }
 
-// Equal reports whether two views give the same configuration. Endpoints are compared by identity.
+// rounds is what the filter chains for these sources, and the default one, depend on.
+func (w *Withdrawn) rounds(sources []string) string {
+	if w == nil {
+		return ""
+	}
+	n := []int{w.round("")}
+	for _, s := range sources {
+		n = append(n, w.round(s))
+	}
+	return fmt.Sprint(n)
+}
+
+// Equal reports whether two views give the same configuration. Endpoints and Withdrawn are compared by
+// identity.
 func (v *View) Equal(o *View) bool {
-	return v.Mesh == o.Mesh && v.Service == o.Service && v.MTLS == o.MTLS && v.Roots == o.Roots &&
+	return v.Mesh == o.Mesh && v.Service == o.Service && v.MTLS == o.MTLS && v.Roots == o.Roots && v.Withdrawn == o.Withdrawn &&
 		slices.Equal(v.Outbounds, o.Outbounds) && slices.EqualFunc(v.Inbounds, o.Inbounds, Inbound.equal)
 }
 
