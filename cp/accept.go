@@ -84,6 +84,8 @@ func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (*session, err
 			mesh:     mesh,
 			notAfter: claims.ExpiresAt,
 			issued:   a.metrics.certificate,
+			token:    claims.ID,
+			ledger:   a.reconciler.ledger,
 		},
 		changed: make(chan struct{}),
 		insight: newInsight(a.instanceID, time.Now()),

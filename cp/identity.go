@@ -18,6 +18,8 @@ type identities struct {
 	mesh     string
 	notAfter time.Time // nothing lives longer than the token that it was given for
 	issued   func(*x509.Certificate)
+	token    string // the id of that token; "" where proxies need none
+	ledger   *ledger
 
 	// public is the key that the proxy's agent made and keeps. It is nil for an Envoy without an agent: that one is
 	// sent a key that was made here, and is not kept anywhere else.
@@ -95,6 +97,9 @@ func (ids *identities) make(ctx context.Context, name, service string, auth *aut
 	if ids.public != nil {
 		for _, chain := range ids.held {
 			if ids.adoptable(chain[0], now) && certs.Check(chain, auth.roots, id, now) == nil {
+				if err := ids.record(ctx, service, chain[0]); err != nil {
+					return nil, err
+				}
 				return newSVID(name, service, auth, ids.public, chain, nil), nil
 			}
 		}
@@ -112,6 +117,9 @@ func (ids *identities) make(ctx context.Context, name, service string, auth *aut
 	if err != nil {
 		return nil, err
 	}
+	if err := ids.record(ctx, service, chain[0]); err != nil {
+		return nil, err
+	}
 	ids.issued(chain[0])
 	s := newSVID(name, service, auth, ids.public, chain, key)
 	s.made = true
@@ -122,7 +130,17 @@ func (ids *identities) make(ctx context.Context, name, service string, auth *aut
 // be made now.
 func (ids *identities) adoptable(leaf *x509.Certificate, now time.Time) bool {
 	key, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && key.Equal(ids.public) && now.Before(renewal(leaf)) && !leaf.NotAfter.After(ids.notAfter)
+	return ok && key.Equal(ids.public) && now.Before(renewal(leaf)) && !leaf.NotAfter.After(ids.notAfter) &&
+		!ids.ledger.isWithdrawn(ids.mesh, leaf)
+}
+
+// record has it written down that the certificate belongs to the token, before the proxy gets it. A certificate from
+// before belongs to both tokens then, and stays good when only the old one is revoked.
+func (ids *identities) record(ctx context.Context, service string, leaf *x509.Certificate) error {
+	if ids.token == "" {
+		return nil
+	}
+	return ids.ledger.record(ctx, ids.mesh, service, ids.token, leaf)
 }
 
 func newSVID(name, service string, auth *authority, public crypto.PublicKey, chain []*x509.Certificate, key crypto.Signer) *svid {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"maps"
+	"math/big"
 	"net/netip"
 	"slices"
 	"strings"
@@ -37,6 +38,10 @@ type meshIndex struct {
 	away      map[string]bool           // the Dataplanes, by name, whose proxies have left or are not there yet
 	permitted map[string]verdict        // by the tags of an inbound
 	authority *authority                // of the backend that was enabled last
+
+	withdrawals *policy.Withdrawals // nil until something was withdrawn
+	withdrawn   *xds.Withdrawn      // that follows from them
+	noCRL       error               // why withdrawn has no list
 }
 
 // service is who stands for a service, and who dials it, by the names of their Dataplanes.
@@ -90,6 +95,10 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 		m.mesh, _ = e.Resource.(*policy.Mesh)
 	case policy.TypeSecret:
 		set(x.at(e.Key.Mesh).secrets, e)
+	case policy.TypeWithdrawals:
+		m := x.at(e.Key.Mesh)
+		m.withdrawals, _ = e.Resource.(*policy.Withdrawals)
+		m.withdrawn, m.noCRL = nil, nil
 	case policy.TypeTrafficPermission:
 		m := x.at(e.Key.Mesh)
 		set(m.permissions, e)
@@ -185,7 +194,7 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *authority, error) {
 	services := d.Services()
 	v := &xds.View{Mesh: d.Mesh, Service: services[0], MTLS: auth != nil}
 	if auth != nil {
-		v.Roots = auth.pem
+		v.Roots, v.Withdrawn = auth.pem, m.withdrawnBy(auth)
 	}
 	for i := range d.Networking.Inbound {
 		in := &d.Networking.Inbound[i]
@@ -308,6 +317,34 @@ func subset(these, those map[string]string) bool {
 	return true
 }
 
+// withdrawnBy is what was withdrawn in the mesh, with the list that its authority signs. Where the authority may not, the
+// rest happens all the same, and noCRL says why.
+func (m *meshIndex) withdrawnBy(auth *authority) *xds.Withdrawn {
+	if m.withdrawals == nil || m.withdrawn != nil {
+		return m.withdrawn
+	}
+	var crl []byte
+	crl, m.noCRL = revocationList(auth.ca, m.withdrawals)
+	m.withdrawn = &xds.Withdrawn{CRL: string(crl), Rounds: m.withdrawals.Rounds}
+	return m.withdrawn
+}
+
+// revocationList is the list of the CA with what was withdrawn, nil if that is nothing.
+func revocationList(ca *certs.CA, w *policy.Withdrawals) ([]byte, error) {
+	if len(w.Certificates) == 0 {
+		return nil, nil
+	}
+	var revoked []certs.Revoked
+	for _, c := range w.Certificates {
+		serial, ok := new(big.Int).SetString(c.Serial, 16)
+		if !ok {
+			return nil, fmt.Errorf("the store has a withdrawn certificate with the serial number %q", c.Serial)
+		}
+		revoked = append(revoked, certs.Revoked{Serial: serial, At: c.Withdrawn})
+	}
+	return ca.RevocationList(revoked, w.Version, w.ModificationTime)
+}
+
 // issuing is the authority that signs the mesh's identities, nil while mTLS is off.
 func (m *meshIndex) issuing() (*authority, error) {
 	if m.mesh == nil {
@@ -334,6 +371,7 @@ func (m *meshIndex) issuing() (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the CA of backend %q of mesh %q: %w", b.Name, m.mesh.Name, err)
 	}
+	m.withdrawn, m.noCRL = nil, nil
 	m.authority = &authority{
 		backend: b, cert: cert, key: key,
 		ca: ca, roots: []*x509.Certificate{ca.Certificate()}, pem: string(ca.CertPEM()),

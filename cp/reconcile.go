@@ -19,10 +19,12 @@ import (
 type reconciler struct {
 	store   store.Store
 	keys    *keyring
+	ledger  *ledger
 	log     *slog.Logger
 	metrics *metrics
 	// delay is how long a proxy that vanished has to come back before the Dataplane that it brought along is removed.
-	delay time.Duration
+	delay       time.Duration
+	withdrawals *withdrawals
 
 	index  *index // run's own
 	synced chan struct{}
@@ -36,10 +38,10 @@ type reconciler struct {
 	parted   []parting
 }
 
-// parting is a proxy whose stream has ended; left says that it meant to.
+// parting is a proxy whose stream has ended. left says that it meant to, and out that it was put out.
 type parting struct {
-	session *session
-	left    bool
+	session   *session
+	left, out bool
 }
 
 // A change that may wait does so for minPause, and until pausePerProxy has passed since the last look at the mesh for
@@ -52,11 +54,13 @@ const (
 )
 
 func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, delay time.Duration) *reconciler {
-	return &reconciler{
-		store: s, keys: k, metrics: m, log: log, delay: delay,
+	r := &reconciler{
+		store: s, keys: k, ledger: newLedger(s), metrics: m, log: log, delay: delay,
 		index: newIndex(), synced: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: map[policy.Key]*session{}, last: map[policy.Key]policy.DataplaneInsight{},
 	}
+	r.withdrawals = newWithdrawals(s, r.ledger, k.isRevoked, log)
+	return r
 }
 
 // join adds a session. The newest of a proxy is the one that counts.
@@ -82,14 +86,14 @@ func (r *reconciler) listens(s *session) {
 }
 
 // part takes a session away.
-func (r *reconciler) part(s *session, left bool) {
+func (r *reconciler) part(s *session, left, out bool) {
 	r.mu.Lock()
 	if r.sessions[s.key] == s {
 		delete(r.sessions, s.key)
 		i := s.overview()
 		i.Subscriptions[0].DisconnectTime = time.Now().UTC()
 		r.last[s.key] = i
-		r.parted = append(r.parted, parting{s, left})
+		r.parted = append(r.parted, parting{s, left, out})
 	}
 	r.metrics.sessions.Set(float64(len(r.sessions)))
 	r.mu.Unlock()
@@ -144,6 +148,7 @@ func (r *reconciler) run(ctx context.Context) error {
 	})
 	leavers := newDepartures(r)
 	g.Go(func() error { return leavers.run(ctx) })
+	g.Go(func() error { return r.withdrawals.run(ctx) })
 	g.Go(func() error { return r.loop(ctx, batches, leavers) })
 	return g.Wait()
 }
@@ -202,7 +207,14 @@ func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[s
 		}
 		if concerns {
 			r.judgeTokens(mesh)
+			r.withdrawals.look(mesh)
 		}
+	}
+	if r.ledger.apply(e, r.keys.isRevoked) {
+		r.withdrawals.look(mesh)
+	}
+	if e.Key.Type == policy.TypeIssuance {
+		return // nobody's configuration depends on it
 	}
 	if r.index.apply(e) {
 		waiting[mesh] = true
@@ -238,7 +250,7 @@ func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures
 		switch d := r.index.at(key.Mesh).dataplanes[key.Name]; {
 		case d == nil:
 			r.forget(key)
-		case p.left:
+		case p.left || p.out:
 			r.index.at(key.Mesh).leave(d)
 			now[key.Mesh] = true
 		}
@@ -284,6 +296,11 @@ func (r *reconciler) offer(meshes map[string]bool) int {
 func (r *reconciler) offerOne(m *meshIndex, d *policy.Dataplane, s *session) {
 	v, auth, err := m.view(d)
 	s.report(faultView, err)
+	if m.noCRL != nil {
+		r.log.Error("there is no revocation list, so certificates of revoked tokens are good for new connections until they end; "+
+			"streams, endpoints and open connections are cut all the same", "mesh", d.Mesh, "error", m.noCRL)
+		m.noCRL = nil // said, until there is another
+	}
 	if err == nil {
 		s.offer(v, auth, d.Services())
 	}

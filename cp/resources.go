@@ -175,11 +175,8 @@ func (rs resources) deleteMesh(ctx context.Context, key policy.Key) error {
 		return conflict(key, fmt.Sprintf("it has Dataplanes %s; end them first", names(dataplanes)))
 	}
 	ops := []store.Op{{Delete: key, Expect: expectation(m)}}
-	for _, k := range policy.Kinds() {
-		if !k.InMesh {
-			continue
-		}
-		owned, err := rs.store.List(ctx, k.Type, key.Name)
+	for _, t := range policy.TypesInMesh() {
+		owned, err := rs.store.List(ctx, t, key.Name)
 		if err != nil {
 			return err
 		}
@@ -196,11 +193,8 @@ func (rs resources) deleteMesh(ctx context.Context, key policy.Key) error {
 // sweep removes what was put into a mesh between the moment when deleteMesh looked and the one when the mesh went.
 // Nothing comes after that: every put expects the mesh.
 func (rs resources) sweep(ctx context.Context, mesh string) error {
-	for _, k := range policy.Kinds() {
-		if !k.InMesh {
-			continue
-		}
-		left, err := rs.store.List(ctx, k.Type, mesh)
+	for _, t := range policy.TypesInMesh() {
+		left, err := rs.store.List(ctx, t, mesh)
 		if err != nil {
 			return err
 		}

@@ -230,7 +230,9 @@ func (s *session) Close(left bool) {
 	if left {
 		cause = nil
 	}
-	s.reconciler.part(s, left)
+	// Who was judged and put out is no longer sent anybody, although its Envoy may still be there.
+	out := status.Code(cause) == codes.Unauthenticated || status.Code(cause) == codes.PermissionDenied
+	s.reconciler.part(s, left, out)
 	if st, ok := status.FromError(cause); ok && st.Code() != codes.OK && !errors.Is(cause, context.Canceled) {
 		s.log.Info("session closed", "proxy", s.key.Name, "mesh", s.key.Mesh, "jti", s.claims.ID, "reason", st.Message())
 	}
