@@ -10,12 +10,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 const (
-	keyBits = 2048
-	keyType = "RSA PRIVATE KEY"
+	keyBits       = 2048
+	keyType       = "RSA PRIVATE KEY"
+	publicKeyType = "RSA PUBLIC KEY" // PKCS#1; PKIX is a plain "PUBLIC KEY"
 )
+
+// pemBegin begins what is PEM.
+const pemBegin = "-----BEGIN "
 
 // SigningKey is a key of a mesh and the id ("kid") that tokens name it by. It prints, logs and marshals as its id.
 type SigningKey struct {
@@ -45,7 +50,10 @@ func (k SigningKey) check() error {
 	if k.Key == nil {
 		return fmt.Errorf("signing key %q: there is no key", k.KID)
 	}
-	return checkSize(&k.Key.PublicKey)
+	if err := checkSize(&k.Key.PublicKey); err != nil {
+		return fmt.Errorf("signing key: %w", err)
+	}
+	return nil
 }
 
 // NewKeyPEM makes a signing key, RSA of 2048 bits, as the secret of a mesh holds it: PKCS#1 in PEM.
@@ -60,13 +68,13 @@ func NewKeyPEM() ([]byte, error) {
 // ParseKey reads a signing key of 2048 bits or more: PKCS#1, in PEM or, as very old ones are, in DER.
 func ParseKey(data []byte) (*rsa.PrivateKey, error) {
 	der := data
-	if bytes.Contains(data, []byte("-----BEGIN ")) {
+	if bytes.Contains(data, []byte(pemBegin)) {
 		block, rest := pem.Decode(data)
 		switch {
 		case block == nil:
 			return nil, errors.New("signing key: broken PEM")
 		case block.Type != keyType:
-			return nil, fmt.Errorf("signing key: it is a %q, not an %q; make one with openssl genrsa -traditional 2048", block.Type, keyType)
+			return nil, fmt.Errorf("signing key: it is a %q, not an %q; make one with kumactl generate signing-key --format=pem", block.Type, keyType)
 		case len(block.Headers) > 0:
 			return nil, errors.New("signing key: it is encrypted; decrypt it first, with openssl rsa")
 		case len(bytes.TrimSpace(rest)) > 0:
@@ -79,14 +87,63 @@ func ParseKey(data []byte) (*rsa.PrivateKey, error) {
 		return nil, errors.New("signing key: it is not an RSA private key in PKCS#1, as PEM or DER")
 	}
 	if err := checkSize(&key.PublicKey); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("signing key: %w", err)
 	}
 	return key, nil
 }
 
+// EncodePublicKey is the key as [ParsePublicKey] reads it: PKCS#1 in PEM.
+func EncodePublicKey(key *rsa.PublicKey) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: publicKeyType, Bytes: x509.MarshalPKCS1PublicKey(key)})
+}
+
+// ParsePublicKey reads the public half of a signing key of 2048 bits or more: one PEM block with it in PKCS#1 or PKIX,
+// and nothing around it. The error has nothing of the data, which may be the private half by mistake.
+func ParsePublicKey(data []byte) (*rsa.PublicKey, error) {
+	block, rest := pem.Decode(data)
+	switch {
+	case block == nil || !bytes.HasPrefix(bytes.TrimSpace(data), []byte(pemBegin)):
+		return nil, errors.New("public key: it is not PEM; make it with kumactl generate public-key --signing-key-path FILE")
+	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+		return nil, errors.New("public key: it is a private key; make the public one of it with kumactl generate public-key --signing-key-path FILE")
+	case len(bytes.TrimSpace(rest)) > 0:
+		return nil, errors.New("public key: there is something after the key; one key belongs in each place")
+	}
+	key, err := decodePublicKey(block)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSize(key); err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	if key.E < 3 || key.E%2 == 0 { // which no signature could be verified with
+		return nil, fmt.Errorf("public key: its exponent %d is no RSA exponent", key.E)
+	}
+	return key, nil
+}
+
+func decodePublicKey(block *pem.Block) (*rsa.PublicKey, error) {
+	switch block.Type {
+	case publicKeyType:
+		if key, err := x509.ParsePKCS1PublicKey(block.Bytes); err == nil {
+			return key, nil
+		}
+	case "PUBLIC KEY":
+		if key, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
+			if key, ok := key.(*rsa.PublicKey); ok {
+				return key, nil
+			}
+			return nil, errors.New("public key: it is not an RSA key, and tokens are signed with RS256")
+		}
+	default:
+		return nil, fmt.Errorf("public key: it is a %q, not an %q or a %q", block.Type, publicKeyType, "PUBLIC KEY")
+	}
+	return nil, fmt.Errorf("public key: there is no %q in it, although it says so", block.Type)
+}
+
 func checkSize(k *rsa.PublicKey) error {
 	if n := k.N.BitLen(); n < keyBits {
-		return fmt.Errorf("signing key: it has %d bits, and %d are the least", n, keyBits)
+		return fmt.Errorf("it has %d bits, and %d are the least", n, keyBits)
 	}
 	return nil
 }
