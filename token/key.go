@@ -13,14 +13,16 @@ import (
 	"strings"
 )
 
-const (
-	keyBits       = 2048
-	keyType       = "RSA PRIVATE KEY"
-	publicKeyType = "RSA PUBLIC KEY" // PKCS#1; PKIX is a plain "PUBLIC KEY"
-)
+const keyBits = 2048
 
-// pemBegin begins what is PEM.
-const pemBegin = "-----BEGIN "
+// The kinds of PEM blocks.
+const (
+	keyType       = "RSA PRIVATE KEY" // PKCS#1
+	pkcs8Type     = "PRIVATE KEY"
+	publicKeyType = "RSA PUBLIC KEY" // PKCS#1
+	pkixType      = "PUBLIC KEY"
+	pemBegin      = "-----BEGIN "
+)
 
 // SigningKey is a key of a mesh and the id ("kid") that tokens name it by. It prints, logs and marshals as its id.
 type SigningKey struct {
@@ -65,31 +67,49 @@ func NewKeyPEM() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: keyType, Bytes: x509.MarshalPKCS1PrivateKey(key)}), nil
 }
 
-// ParseKey reads a signing key of 2048 bits or more: PKCS#1, in PEM or, as very old ones are, in DER.
+// ParseKey reads a signing key of 2048 bits or more: in PEM, PKCS#1 or PKCS#8, or, as very old ones are, PKCS#1 in DER.
 func ParseKey(data []byte) (*rsa.PrivateKey, error) {
-	der := data
+	key, err := x509.ParsePKCS1PrivateKey(data)
 	if bytes.Contains(data, []byte(pemBegin)) {
-		block, rest := pem.Decode(data)
-		switch {
-		case block == nil:
-			return nil, errors.New("signing key: broken PEM")
-		case block.Type != keyType:
-			return nil, fmt.Errorf("signing key: it is a %q, not an %q; make one with kumactl generate signing-key --format=pem", block.Type, keyType)
-		case len(block.Headers) > 0:
-			return nil, errors.New("signing key: it is encrypted; decrypt it first, with openssl rsa")
-		case len(bytes.TrimSpace(rest)) > 0:
-			return nil, errors.New("signing key: there is something after the key")
-		}
-		der = block.Bytes
+		key, err = decodeKey(data)
+	} else if err != nil {
+		err = errors.New("it is not an RSA private key in PEM or DER; make one with kumactl generate signing-key")
 	}
-	key, err := x509.ParsePKCS1PrivateKey(der)
+	if err == nil {
+		err = checkSize(&key.PublicKey)
+	}
 	if err != nil {
-		return nil, errors.New("signing key: it is not an RSA private key in PKCS#1, as PEM or DER")
-	}
-	if err := checkSize(&key.PublicKey); err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}
 	return key, nil
+}
+
+func decodeKey(data []byte) (*rsa.PrivateKey, error) {
+	block, rest := pem.Decode(data)
+	switch {
+	case block == nil:
+		return nil, errors.New("broken PEM")
+	case len(block.Headers) > 0:
+		return nil, errors.New("it is encrypted; decrypt it first, with openssl rsa")
+	case len(bytes.TrimSpace(rest)) > 0:
+		return nil, errors.New("there is something after the key")
+	}
+	switch block.Type {
+	case keyType:
+		if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+			return key, nil
+		}
+	case pkcs8Type:
+		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
+			if key, ok := key.(*rsa.PrivateKey); ok {
+				return key, nil
+			}
+			return nil, errors.New("it is not an RSA key, and tokens are signed with RS256")
+		}
+	default:
+		return nil, fmt.Errorf("it is a %q, not an %q or a %q", block.Type, keyType, pkcs8Type)
+	}
+	return nil, fmt.Errorf("there is no %q in it, although it says so", block.Type)
 }
 
 // EncodePublicKey is the key as [ParsePublicKey] reads it: PKCS#1 in PEM.
@@ -100,45 +120,46 @@ func EncodePublicKey(key *rsa.PublicKey) []byte {
 // ParsePublicKey reads the public half of a signing key of 2048 bits or more: one PEM block with it in PKCS#1 or PKIX,
 // and nothing around it. The error has nothing of the data, which may be the private half by mistake.
 func ParsePublicKey(data []byte) (*rsa.PublicKey, error) {
-	block, rest := pem.Decode(data)
-	switch {
-	case block == nil || !bytes.HasPrefix(bytes.TrimSpace(data), []byte(pemBegin)):
-		return nil, errors.New("public key: it is not PEM; make it with kumactl generate public-key --signing-key-path FILE")
-	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-		return nil, errors.New("public key: it is a private key; make the public one of it with kumactl generate public-key --signing-key-path FILE")
-	case len(bytes.TrimSpace(rest)) > 0:
-		return nil, errors.New("public key: there is something after the key; one key belongs in each place")
+	key, err := decodePublicKey(data)
+	if err == nil {
+		err = checkSize(key)
 	}
-	key, err := decodePublicKey(block)
+	if err == nil && (key.E < 3 || key.E%2 == 0) { // no signature could be verified with it
+		err = fmt.Errorf("%d is no RSA exponent", key.E)
+	}
 	if err != nil {
-		return nil, err
-	}
-	if err := checkSize(key); err != nil {
 		return nil, fmt.Errorf("public key: %w", err)
-	}
-	if key.E < 3 || key.E%2 == 0 { // which no signature could be verified with
-		return nil, fmt.Errorf("public key: its exponent %d is no RSA exponent", key.E)
 	}
 	return key, nil
 }
 
-func decodePublicKey(block *pem.Block) (*rsa.PublicKey, error) {
+func decodePublicKey(data []byte) (*rsa.PublicKey, error) {
+	const hint = "make it with kumactl generate public-key --signing-key-path FILE"
+	block, rest := pem.Decode(data)
+	switch {
+	case block == nil || !bytes.HasPrefix(bytes.TrimSpace(data), []byte(pemBegin)):
+		return nil, errors.New("it is not PEM, or there is something before it; " + hint)
+	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+		return nil, errors.New("it is the private one; " + hint)
+	case len(bytes.TrimSpace(rest)) > 0:
+		return nil, errors.New("there is something after the key")
+	}
 	switch block.Type {
 	case publicKeyType:
 		if key, err := x509.ParsePKCS1PublicKey(block.Bytes); err == nil {
 			return key, nil
 		}
-	case "PUBLIC KEY":
+	case pkixType:
 		if key, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
 			if key, ok := key.(*rsa.PublicKey); ok {
 				return key, nil
 			}
-			return nil, errors.New("public key: it is not an RSA key, and tokens are signed with RS256")
+			return nil, errors.New("it is not an RSA key, and tokens are signed with RS256")
 		}
 	default:
-		return nil, fmt.Errorf("public key: it is a %q, not an %q or a %q", block.Type, publicKeyType, "PUBLIC KEY")
+		return nil, fmt.Errorf("it is a %q, not an %q or a %q", block.Type, publicKeyType, pkixType)
 	}
-	return nil, fmt.Errorf("public key: there is no %q in it, although it says so", block.Type)
+	return nil, fmt.Errorf("there is no %q in it, although it says so", block.Type)
 }
 
 func checkSize(k *rsa.PublicKey) error {

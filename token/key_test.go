@@ -64,14 +64,14 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 		"text before it":  {append([]byte("key: "), good...), "not PEM"},
 		"two":             {append(good[:len(good):len(good)], good...), "something after"},
 		"text after it":   {append(good[:len(good):len(good)], 'x'), "something after"},
-		"private, PKCS#1": {block(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(newKey()), nil), "it is a private key"},
-		"private, PKCS#8": {block(t, "PRIVATE KEY", pkcs8, pkcs8Err), "it is a private key"},
+		"private, PKCS#1": {block(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(newKey()), nil), "it is the private one"},
+		"private, PKCS#8": {block(t, "PRIVATE KEY", pkcs8, pkcs8Err), "it is the private one"},
 		"certificate":     {block(t, "CERTIFICATE", []byte("x"), nil), `it is a "CERTIFICATE"`},
 		"wrong inside":    {block(t, "RSA PUBLIC KEY", []byte("x"), nil), "although it says so"},
 		"wrong in PKIX":   {block(t, "PUBLIC KEY", []byte("x"), nil), "although it says so"},
 		"elliptic":        {block(t, "PUBLIC KEY", ec, ecErr), "not an RSA key"},
 		"1024 bits":       {token.EncodePublicKey(&small.PublicKey), "1024 bits"},
-		"exponent 2":      {token.EncodePublicKey(&even), "exponent 2"},
+		"exponent 2":      {token.EncodePublicKey(&even), "2 is no RSA exponent"},
 	} {
 		key, err := token.ParsePublicKey(test.data)
 		if key != nil || err == nil || !strings.Contains(err.Error(), test.want) {

@@ -2,6 +2,8 @@ package token_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -135,7 +137,15 @@ func TestParseKey(t *testing.T) {
 	if block == nil || block.Type != "RSA PRIVATE KEY" {
 		t.Fatalf("not PKCS#1 in PEM")
 	}
-	for _, data := range [][]byte{text, block.Bytes} {
+	made, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{text, block.Bytes, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})} {
 		key, err := token.ParseKey(data)
 		if err != nil {
 			t.Fatal(err)
@@ -148,7 +158,11 @@ func TestParseKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(newKey())
+	elliptic, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ec, err := x509.MarshalPKCS8PrivateKey(elliptic)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +172,9 @@ func TestParseKey(t *testing.T) {
 	}{
 		"nothing":   {nil, "not an RSA private key"},
 		"text":      {[]byte("hello"), "not an RSA private key"},
-		"PKCS#8":    {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), `it is a "PRIVATE KEY"`},
+		"elliptic":  {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: ec}), "not an RSA key"},
+		"public":    {token.EncodePublicKey(&made.PublicKey), `it is a "RSA PUBLIC KEY"`},
+		"no PKCS#8": {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: block.Bytes}), "although it says so"},
 		"cut":       {text[:200], "broken PEM"},
 		"after":     {append(bytes.Clone(text), 'x'), "something after"},
 		"encrypted": {pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"DEK-Info": "x"}, Bytes: block.Bytes}), "encrypted"},
