@@ -8,9 +8,12 @@ import (
 
 // Bounds of one document. Nothing that people write comes near them.
 const (
-	maxDocument = 1 << 20 // bytes
+	maxDocument = 1 << 20 // bytes, but for a Secret
 	maxDepth    = 100     // lists and objects within each other
 )
+
+// MaxSecret is how large the document with a Secret may be, in bytes: the list of the tokens that are revoked gets long.
+const MaxSecret = 8 << 20
 
 // SyntaxError says what is wrong with a document, and where. Line and Column count from 1; Column counts characters.
 // Path is the field, such as networking.inbound[0].port, and empty where there is none to name.
@@ -39,7 +42,7 @@ func (e *SyntaxError) Error() string {
 //
 // Fields that the document leaves out keep the values they have in v; lists and maps are replaced as wholes.
 func Decode(data []byte, v any) error {
-	docs, err := documents(data, false)
+	docs, err := documents(data, maxDocument, false)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,16 @@ import "strings"
 // Parse reads one resource, JSON or YAML, into the type that its "type" field names, by the rules of [Decode]. It does
 // not validate it.
 func Parse(data []byte) (Resource, error) {
-	docs, err := documents(data, false)
+	return parseOne(data, maxDocument)
+}
+
+// ParseSecret is [Parse] for documents of up to [MaxSecret], where a Secret is expected.
+func ParseSecret(data []byte) (Resource, error) {
+	return parseOne(data, MaxSecret)
+}
+
+func parseOne(data []byte, size int) (Resource, error) {
+	docs, err := documents(data, size, false)
 	if err != nil {
 		return nil, err
 	}
@@ -13,11 +22,11 @@ func Parse(data []byte) (Resource, error) {
 }
 
 // ParseAll reads all resources of a file: JSON, or YAML documents separated by lines of ---, each by the rules of
-// [Decode]. With vars, {{ name }} stands for the value of that name, which becomes one scalar of the type that the
+// [Decode] but of at most [MaxSecret], because it may be a Secret. With vars, {{ name }} stands for the value of that name, which becomes one scalar of the type that the
 // field has, whatever it contains; a name without a value, and a value that is not used, are errors. Where vars is
 // nil, {{ name }} means nothing.
 func ParseAll(data []byte, vars map[string]string) ([]Resource, error) {
-	docs, err := fillDocuments(data, vars, true)
+	docs, err := fillDocuments(data, vars, MaxSecret, true)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +44,7 @@ func ParseVars(data []byte, vars map[string]string) (Resource, error) {
 	if vars == nil {
 		vars = map[string]string{}
 	}
-	docs, err := fillDocuments(data, vars, false)
+	docs, err := fillDocuments(data, vars, maxDocument, false)
 	if err != nil {
 		return nil, err
 	}
@@ -43,16 +52,16 @@ func ParseVars(data []byte, vars map[string]string) (Resource, error) {
 }
 
 // fillDocuments are the documents in data, with their variables filled in unless values is nil.
-func fillDocuments(data []byte, values map[string]string, many bool) ([]*node, error) {
+func fillDocuments(data []byte, values map[string]string, size int, many bool) ([]*node, error) {
 	if values == nil {
-		return documents(data, many)
+		return documents(data, size, many)
 	}
 	v := &vars{values: values, used: map[string]bool{}}
 	data, err := v.hide(data)
 	if err != nil {
 		return nil, err
 	}
-	docs, err := documents(data, many)
+	docs, err := documents(data, size, many)
 	if err != nil {
 		return nil, err
 	}

@@ -173,6 +173,31 @@ func TestParseAll(t *testing.T) {
 }
 
 // Each kind is found by its type and by its path, and its type makes a resource.
+// A list of revoked tokens may be long, and nothing else may.
+func TestParseSize(t *testing.T) {
+	t.Parallel()
+	secret := func(size int) []byte {
+		return []byte(`{"type":"Secret","mesh":"default","name":"s","data":"` + strings.Repeat("QUJD", size/4) + `"}`)
+	}
+	for _, test := range []struct {
+		name  string
+		parse func([]byte) error
+		size  int
+		want  string
+	}{
+		{"a resource", func(data []byte) error { _, err := policy.Parse(data); return err }, 1 << 20, "larger than 1 MiB"},
+		{"a secret", func(data []byte) error { _, err := policy.ParseSecret(data); return err }, 7 << 20, ""},
+		{"too large a secret", func(data []byte) error { _, err := policy.ParseSecret(data); return err }, 8 << 20, "larger than 8 MiB"},
+		{"a file", func(data []byte) error { _, err := policy.ParseAll(data, nil); return err }, 7 << 20, ""},
+		{"too large a file", func(data []byte) error { _, err := policy.ParseAll(data, nil); return err }, 8 << 20, "larger than 8 MiB"},
+	} {
+		err := test.parse(secret(test.size))
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
+		}
+	}
+}
+
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	for _, k := range policy.Kinds() {

@@ -34,7 +34,9 @@ const signingKey = "dataplane-token-signing-key-"
 
 // RevocationsName is the secret with the ids of the data plane tokens of a mesh that are no longer valid, separated by
 // commas or white space.
-func RevocationsName(mesh string) string { return "dataplane-token-revocations-" + mesh }
+func RevocationsName(mesh string) string { return revocations + mesh }
+
+const revocations = "dataplane-token-revocations-"
 
 // CACertName is the secret with the certificate of a builtin backend, in PEM.
 func CACertName(mesh, backend string) string { return mesh + ".ca-builtin-cert-" + backend }
@@ -47,12 +49,15 @@ func (s *Secret) Validate() error {
 	var bad problems
 	bad.checkMeta(&s.Meta, TypeSecret)
 	bad.checkData(s.Data)
-	if strings.HasPrefix(s.Name, signingKey) {
+	switch {
+	case strings.HasPrefix(s.Name, strings.TrimSuffix(signingKey, "-")):
 		serial, ok := strings.CutPrefix(s.Name, SigningKeyPrefix(s.Mesh))
 		if !ok || !isSerial(serial) {
 			bad.add("name", "a signing key must be named %s and a serial number from 1 on, without leading zeros",
 				SigningKeyPrefix(s.Mesh))
 		}
+	case strings.HasPrefix(s.Name, strings.TrimSuffix(revocations, "-")) && s.Name != RevocationsName(s.Mesh):
+		bad.add("name", "nobody would read it: the list of revoked tokens of this mesh is named %s", RevocationsName(s.Mesh))
 	}
 	return bad.err()
 }

@@ -218,6 +218,12 @@ func TestSecretValidate(t *testing.T) {
 		{"no number", named("dataplane-token-signing-key-default-1a"), "name: serial number"},
 		{"huge", named("dataplane-token-signing-key-default-99999999999999999999"), "name: serial number"},
 		{"of another mesh", named("dataplane-token-signing-key-other-1"), "name: dataplane-token-signing-key-default-"},
+		{"of no mesh", named("dataplane-token-signing-key"), "name: dataplane-token-signing-key-default-"},
+		{"misspelt", named("dataplane-token-signing-keys-default-1"), "name: dataplane-token-signing-key-default-"},
+		{"two numbers", named("dataplane-token-signing-key-default-1-2"), "name: serial number"},
+		{"revocations", named("dataplane-token-revocations-default"), ""},
+		{"revocations of another mesh", named("dataplane-token-revocations-other"), "name: dataplane-token-revocations-default"},
+		{"revocations of no mesh", named("dataplane-token-revocations"), "name: dataplane-token-revocations-default"},
 		{"CA", named("default.ca-builtin-cert-ca-1"), ""},
 	})
 	global := &policy.GlobalSecret{Meta: policy.Meta{Type: policy.TypeGlobalSecret, Mesh: "default", Name: "g"}}

@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strconv"
@@ -30,9 +31,9 @@ func checkText(data []byte) error {
 	return &SyntaxError{Line: 1, Column: 1, Reason: reason}
 }
 
-// documents are the documents in data that are not empty: at least one, and at most one unless there may be many. JSON
-// and YAML may stand side by side, as they do when files are joined.
-func documents(data []byte, many bool) ([]*node, error) {
+// documents are the documents in data that are not empty, each of at most size bytes: at least one, and at most one
+// unless there may be many. JSON and YAML may stand side by side, as they do when files are joined.
+func documents(data []byte, size int, many bool) ([]*node, error) {
 	if err := checkText(data); err != nil {
 		return nil, err
 	}
@@ -40,7 +41,7 @@ func documents(data []byte, many bool) ([]*node, error) {
 	for line := 1; len(data) > 0; {
 		var doc []byte
 		doc, data = cutDocument(data)
-		n, err := parseDocument(doc, line)
+		n, err := parseDocument(doc, line, size)
 		if err != nil {
 			return nil, err
 		}
@@ -80,9 +81,9 @@ func isSeparator(data []byte) bool {
 }
 
 // parseDocument reads one document, which begins at the line of its file; nil if there is nothing in it.
-func parseDocument(data []byte, line int) (*node, error) {
-	if len(data) > maxDocument {
-		return nil, &SyntaxError{Line: line, Column: 1, Reason: "the document is larger than 1 MiB"}
+func parseDocument(data []byte, line, size int) (*node, error) {
+	if len(data) > size {
+		return nil, &SyntaxError{Line: line, Column: 1, Reason: fmt.Sprintf("the document is larger than %d MiB", size>>20)}
 	}
 	body, bodyLine := data, line
 	if separator, rest, _ := bytes.Cut(data, []byte("\n")); isSeparator(data) && isNothing(separator[3:]) {
