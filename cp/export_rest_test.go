@@ -69,7 +69,7 @@ func Put(ctx context.Context, s store.Store, r policy.Resource) (created bool, e
 
 // Delete is what the API does to remove a resource.
 func Delete(ctx context.Context, s store.Store, key policy.Key) error {
-	return resources{s}.delete(ctx, key)
+	return resources{s}.delete(ctx, key, false)
 }
 
 // Variable is a setting and the environment variable for it.

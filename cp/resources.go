@@ -12,7 +12,6 @@ import (
 	"koguma/certs"
 	"koguma/policy"
 	"koguma/store"
-	"koguma/token"
 )
 
 // maxAttempts bounds how often a write is decided again because somebody else's came in between.
@@ -73,13 +72,13 @@ func (rs resources) opsFor(ctx context.Context, r, old policy.Resource) ([]store
 	return ops, nil
 }
 
-// delete removes a resource and what belongs to it.
-func (rs resources) delete(ctx context.Context, key policy.Key) error {
+// delete removes a resource and what belongs to it; by force also a secret that should better stay.
+func (rs resources) delete(ctx context.Context, key policy.Key, force bool) error {
 	switch key.Type {
 	case policy.TypeMesh:
 		return again(func() error { return rs.deleteMesh(ctx, key) })
 	case policy.TypeSecret:
-		return again(func() error { return rs.deleteSecret(ctx, key) })
+		return again(func() error { return rs.deleteSecret(ctx, key, force) })
 	}
 	return store.Delete(ctx, rs.store, key)
 }
@@ -105,18 +104,6 @@ func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh, old policy.R
 		ops = append(ops, ca...)
 	}
 	return ops, nil
-}
-
-func (rs resources) opsForFirstKey(ctx context.Context, mesh string) ([]store.Op, error) {
-	keys, err := rs.signingKeys(ctx, mesh)
-	if err != nil || len(keys) > 0 {
-		return nil, err
-	}
-	pem, err := token.NewKeyPEM()
-	if err != nil {
-		return nil, err
-	}
-	return []store.Op{{Put: newSecret(mesh, policy.SigningKeyPrefix(mesh)+"1", pem), Expect: store.Absent}}, nil
 }
 
 func (rs resources) opsForCA(ctx context.Context, mesh string, b *policy.Backend) ([]store.Op, error) {
@@ -183,6 +170,13 @@ func (rs resources) deleteMesh(ctx context.Context, key policy.Key) error {
 		for _, r := range owned {
 			ops = append(ops, store.Op{Delete: r.Metadata().Key(), Expect: expectation(r)})
 		}
+	}
+	used, err := rs.usedSerial(ctx, key.Name)
+	if err != nil {
+		return err
+	}
+	if used.note != nil {
+		ops = append(ops, store.Op{Delete: used.note.Metadata().Key(), Expect: expectation(used.note)})
 	}
 	if err := rs.store.Write(ctx, ops...); err != nil {
 		return err

@@ -98,6 +98,8 @@ func (a *api) routes() []route {
 		{"GET", "/catalog", everybody, "Could not retrieve the catalog", a.catalog},
 		{"GET", "/config", everybody, "Could not retrieve the configuration", a.config},
 		{"POST", "/tokens/dataplane", administrators, "Could not issue a token", a.issueToken},
+		{"GET", "/meshes/{mesh}/signing-keys", administrators, "Could not retrieve the signing keys", a.listSigningKeys},
+		{"POST", "/meshes/{mesh}/signing-keys", administrators, "Could not make a signing key", a.makeSigningKey},
 		{"GET", "/meshes/{mesh}/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_overview", everybody, "Could not retrieve a dataplane overview", a.getOverview},
 	}

@@ -63,6 +63,19 @@ func noQuery(r *http.Request) error {
 	return nil
 }
 
+// parseForce is the query of a deletion: only that of a secret can be forced.
+func parseForce(r *http.Request, k policy.Kind) (bool, error) {
+	switch {
+	case k.Type != policy.TypeSecret || r.URL.RawQuery == "":
+		return false, noQuery(r)
+	case r.URL.RawQuery == "force=true":
+		return true, nil
+	case r.URL.RawQuery == "force=false":
+		return false, nil
+	}
+	return false, parameter("query", "the one query parameter here is force, true or false")
+}
+
 func number(field, text string, low, high int) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
@@ -85,7 +98,7 @@ func parseTags(values []string) (map[string][]string, error) {
 
 // matches reports whether the query asks for r, pages aside.
 func (q *query) matches(r policy.Resource) bool {
-	if !strings.Contains(r.Metadata().Name, q.name) {
+	if !q.inName(r.Metadata().Name) {
 		return false
 	}
 	d, ok := r.(*policy.Dataplane)
@@ -103,13 +116,16 @@ func (q *query) matches(r policy.Resource) bool {
 	return true
 }
 
-// page is the part of the resources that the query asks for, each as show makes it.
-func (q *query) page(r *http.Request, all []policy.Resource, show func(policy.Resource) any) answer {
+// inName reports whether the query asks for what has this name.
+func (q *query) inName(name string) bool { return strings.Contains(name, q.name) }
+
+// page is the part of a list that the query asks for, each item as show makes it.
+func page[T any](q *query, r *http.Request, all []T, show func(T) any) answer {
 	from := min(q.offset, len(all))
 	to := min(from+q.size, len(all))
 	body := listBody{Total: len(all), Items: []any{}}
-	for _, res := range all[from:to] {
-		body.Items = append(body.Items, show(res))
+	for _, item := range all[from:to] {
+		body.Items = append(body.Items, show(item))
 	}
 	if to < len(all) {
 		q.values.Set("offset", strconv.Itoa(to))

@@ -31,7 +31,7 @@ func (a *api) list(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		return q.page(r, rs, func(r policy.Resource) any {
+		return page(&q, r, rs, func(r policy.Resource) any {
 			if k.Secret {
 				return withoutData(r) // a list is for finding a secret, not for having them all
 			}
@@ -128,10 +128,11 @@ func (a *api) delete(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if err := noQuery(r); err != nil {
+		force, err := parseForce(r, k)
+		if err != nil {
 			return answer{}, err
 		}
-		return answer{body: putBody{}}, a.resources.delete(r.Context(), key)
+		return answer{body: putBody{}}, a.resources.delete(r.Context(), key, force)
 	}
 }
 

@@ -1,7 +1,11 @@
 package cp_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"strings"
 	"testing"
@@ -72,6 +76,11 @@ func TestSigningKeySerials(t *testing.T) {
 		{"PUT", keyName(0), second, 400, "serial number"},
 		{"PUT", keyName("02"), second, 400, "serial number"},
 		{"PUT", keyName("x"), second, 400, "serial number"},
+		{"PUT", keyName("-2"), second, 400, "serial number"},
+		{"PUT", keyName("0002"), second, 400, "serial number"},
+		{"PUT", "dataplane-token-signing-key-default", second, 400, "serial number"},
+		{"PUT", "dataplane-token-signing-key", second, 400, "serial number"},
+		{"PUT", keyName(2), smallKey(t), 400, "1024 bits"},
 		{"PUT", "dataplane-token-signing-key-other-2", second, 400, "dataplane-token-signing-key-default-"},
 		{"PUT", keyName(2), []byte("no key"), 400, "signing key"},
 		{"DELETE", keyName(1), nil, 409, "last signing key"},
@@ -80,8 +89,12 @@ func TestSigningKeySerials(t *testing.T) {
 		{"DELETE", keyName(2), nil, 200, ""},
 		{"PUT", keyName(2), second, 409, "number 4"}, // lower than the newest
 		{"DELETE", keyName(1), nil, 200, ""},
-		{"DELETE", keyName(3), nil, 409, keyName(4)},
+		{"DELETE", keyName(3), nil, 409, "rotate signing-key --mesh default"},
 		{"DELETE", keyName(9), nil, 404, keyName(9)},
+		{"PUT", keyName(4), second, 201, ""},
+		{"DELETE", keyName(4), nil, 200, ""},
+		{"PUT", keyName(4), second, 409, "number 5"}, // tokens are out that name the other 4
+		{"PUT", keyName(5), second, 201, ""},
 	} {
 		before := s.contents()
 		r := s.send(request{method: c.method, path: secretPath(c.name), body: secretJSON(c.name, c.data)})
@@ -93,6 +106,70 @@ func TestSigningKeySerials(t *testing.T) {
 		} else if r.status != c.status {
 			t.Errorf("%s %s: %d %s, want %d", c.method, c.name, r.status, r.body, c.status)
 		}
+	}
+}
+
+// smallKey is a signing key that is too small to be one.
+func smallKey(t *testing.T) []byte {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+}
+
+// The last signing key goes by force only. No other comes by itself then, and none ever has its number.
+func TestLastSigningKey(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	last := secretPath(keyName(1))
+	s.send(request{method: "DELETE", path: last}).wantProblem(t, 409, "--force")
+	s.send(request{method: "DELETE", path: last + "?force=false"}).wantProblem(t, 409, "--force")
+	if r := s.send(request{method: "DELETE", path: last + "?force=true"}); r.status != 200 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	s.mustPut("/meshes/default", mtlsOn)
+	if r := s.get("/meshes/default/signing-keys"); !strings.Contains(r.body, `"total":0`) {
+		t.Errorf("a change of the mesh made a signing key: %s", r.body)
+	}
+	s.put(last, secretJSON(keyName(1), signingKey())).wantProblem(t, 409, "number 2")
+	s.mustPut(secretPath(keyName(2)), secretJSON(keyName(2), signingKey()))
+
+	s.send(request{method: "DELETE", path: secretPath(keyName(2)) + "?force=true"})
+	s.send(request{method: "DELETE", path: "/meshes/default"})
+	if left := s.contents(); len(left) != 0 {
+		t.Errorf("the mesh left %v", left)
+	}
+	s.mustPut("/meshes/default", `{"type":"Mesh","name":"default"}`)
+	if r := s.get(last); r.status != 200 {
+		t.Errorf("a new mesh of an old name has no key: %d %s", r.status, r.body)
+	}
+}
+
+// Force is for secrets, and is written in one way.
+func TestForceQuery(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.mustPut(webPath, dataplaneJSON("web-1", "web"))
+	s.mustPut(secretPath("s"), secretJSON("s", []byte("x")))
+	before := s.contents()
+	for path, say := range map[string]string{
+		webPath + "?force=true":            "no query parameters",
+		"/meshes/default?force=true":       "no query parameters",
+		secretPath("s") + "?force":         "force, true or false",
+		secretPath("s") + "?force=1":       "force, true or false",
+		secretPath("s") + "?force=true&x=": "force, true or false",
+		secretPath("s") + "?dry-run=true":  "force, true or false",
+	} {
+		s.send(request{method: "DELETE", path: path}).wantProblem(t, 400, say)
+	}
+	s.send(request{method: "PUT", path: secretPath("s") + "?force=true", body: secretJSON("s", []byte("y"))}).wantProblem(t, 400, "query")
+	if diff := cmp.Diff(before, s.contents()); diff != "" {
+		t.Error(diff)
+	}
+	if r := s.send(request{method: "DELETE", path: secretPath("s") + "?force=true"}); r.status != 200 {
+		t.Errorf("a secret that nobody needs: %d %s", r.status, r.body)
 	}
 }
 

@@ -1,0 +1,70 @@
+package cp
+
+import (
+	"io"
+	"net/http"
+
+	"koguma/policy"
+)
+
+// signingKeyRequest is the body of POST /meshes/{mesh}/signing-keys. With After, there is nothing to do if the mesh has
+// a newer key than that.
+type signingKeyRequest struct {
+	After *int `json:"after"`
+}
+
+func (a *api) makeSigningKey(r *http.Request) (answer, error) {
+	if a.cfg.APIServer.ReadOnly {
+		return answer{}, methodNotAllowed(r)
+	}
+	mesh := r.PathValue("mesh")
+	if err := a.checkMesh(r, mesh); err != nil {
+		return answer{}, err
+	}
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return answer{}, badBody(err)
+	}
+	var req signingKeyRequest
+	if err := policy.Decode(data, &req); err != nil {
+		return answer{}, err
+	}
+	key, created, err := a.resources.addSigningKey(r.Context(), mesh, req.After)
+	if err != nil {
+		return answer{}, err
+	}
+	ans := answer{
+		status: http.StatusOK,
+		body:   key.describe(true),
+		audit:  []any{"kid", key.serial, "created", created},
+	}
+	if created {
+		ans.status = http.StatusCreated
+	}
+	return ans, nil
+}
+
+func (a *api) listSigningKeys(r *http.Request) (answer, error) {
+	q, err := parseQuery(r, false)
+	if err != nil {
+		return answer{}, err
+	}
+	mesh := r.PathValue("mesh")
+	if err := a.checkMesh(r, mesh); err != nil {
+		return answer{}, err
+	}
+	keys, err := a.resources.signingKeys(r.Context(), mesh)
+	if err != nil {
+		return answer{}, err
+	}
+	var found []policy.SigningKey
+	for i, k := range keys {
+		if q.inName(k.secret.Name) {
+			found = append(found, k.describe(i == len(keys)-1))
+		}
+	}
+	return page(&q, r, found, func(k policy.SigningKey) any { return k }), nil
+}
