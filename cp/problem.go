@@ -3,6 +3,7 @@ package cp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"koguma/policy"
@@ -59,8 +60,8 @@ func problemOf(title string, err error) *problem {
 	if syntax, ok := errors.AsType[*policy.SyntaxError](err); ok {
 		return refuse(http.StatusBadRequest, title, syntax.Error())
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return refuse(http.StatusRequestEntityTooLarge, title, "the body is larger than 1 MiB")
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return refuse(http.StatusRequestEntityTooLarge, title, fmt.Sprintf("the body is larger than %d MiB", tooLarge.Limit>>20))
 	}
 	switch {
 	case errors.Is(err, ErrNoSigningKey):

@@ -29,6 +29,9 @@ func (rs resources) checkSecret(ctx context.Context, s *policy.Secret, old polic
 	if ownedByCA(key) {
 		return parameter("name", "the control plane makes the secrets of a builtin CA itself; enable the backend in the Mesh")
 	}
+	if s.Name == policy.RevocationsName(s.Mesh) {
+		return checkRevocations(s.Data)
+	}
 	serial, ok := signingKeySerial(key)
 	if !ok {
 		return nil

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"koguma/policy"
@@ -19,7 +20,7 @@ import (
 	"koguma/token"
 )
 
-// maxBody is the most that a request may send.
+// maxBody is the most that a request may send, but for that which puts a Secret.
 const maxBody = 1 << 20
 
 // api is the HTTP API: the one that kumactl talks to.
@@ -31,6 +32,7 @@ type api struct {
 	log        *slog.Logger
 	instanceID string
 	dpPort     func() int // where the DP server listens; known once it does
+	revoking   sync.Mutex // one after the other, so that many at once do not wear each other out
 }
 
 // watcher knows what became of the proxies.
@@ -98,6 +100,7 @@ func (a *api) routes() []route {
 		{"GET", "/catalog", everybody, "Could not retrieve the catalog", a.catalog},
 		{"GET", "/config", everybody, "Could not retrieve the configuration", a.config},
 		{"POST", "/tokens/dataplane", administrators, "Could not issue a token", a.issueToken},
+		{"POST", "/tokens/dataplane/revocations", administrators, "Could not revoke the tokens", a.revokeTokens},
 		{"GET", "/meshes/{mesh}/signing-keys", administrators, "Could not retrieve the signing keys", a.listSigningKeys},
 		{"POST", "/meshes/{mesh}/signing-keys", administrators, "Could not make a signing key", a.makeSigningKey},
 		{"GET", "/meshes/{mesh}/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
@@ -169,7 +172,7 @@ func (a *api) serve(methods map[string]route) http.Handler {
 			return
 		}
 		who := identify(r)
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, rt.maxBody())
 		ans, err := rt.do(r, who)
 		if err == nil {
 			err = ans.write(w)
@@ -189,13 +192,20 @@ func (a *api) serve(methods map[string]route) http.Handler {
 	})
 }
 
+func (rt *route) maxBody() int64 {
+	if rt.method == http.MethodPut && rt.path == "/meshes/{mesh}/secrets/{name}" {
+		return policy.MaxSecret
+	}
+	return maxBody
+}
+
 // do is the route for a caller, if the caller may.
 func (rt *route) do(r *http.Request, who caller) (answer, error) {
 	if !rt.access.allows(who) {
 		return answer{}, refuse(http.StatusForbidden, "Access Denied", deniedDetail(r))
 	}
 	if rt.method == http.MethodPut || rt.method == http.MethodPost {
-		if err := checkContent(r); err != nil {
+		if err := checkContent(r, rt.maxBody()); err != nil {
 			return answer{}, err
 		}
 	}
@@ -214,9 +224,9 @@ func deniedDetail(r *http.Request) string {
 
 // checkContent refuses bodies that say they are something else. It also keeps a web page from sending one without the
 // browser asking us first: a form cannot have these types.
-func checkContent(r *http.Request) error {
-	if r.ContentLength > maxBody {
-		return &http.MaxBytesError{Limit: maxBody}
+func checkContent(r *http.Request, limit int64) error {
+	if r.ContentLength > limit {
+		return &http.MaxBytesError{Limit: limit}
 	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return refuse(http.StatusUnsupportedMediaType, "Unsupported content encoding", "send the body as it is, without Content-Encoding")

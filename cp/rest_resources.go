@@ -97,7 +97,11 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, badBody(err)
 		}
-		res, err := policy.Parse(data)
+		parse := policy.Parse
+		if k.Type == policy.TypeSecret {
+			parse = policy.ParseSecret
+		}
+		res, err := parse(data)
 		if err != nil {
 			return answer{}, err
 		}

@@ -117,4 +117,5 @@ func TestMakeSigningKeyRefusals(t *testing.T) {
 	}
 	closed := newServer(t, func(c *cp.Config) { c.APIServer.ReadOnly = true })
 	closed.send(request{method: "POST", path: keysPath, body: `{}`}).wantProblem(t, 405, "POST")
+	closed.send(request{method: "POST", path: revocationsPath, body: `{"mesh":"default","ids":["a"]}`}).wantProblem(t, 405, "POST")
 }
