@@ -25,6 +25,14 @@ type insightFunc func(policy.Key) policy.DataplaneInsight
 
 func (f insightFunc) Insight(k policy.Key) policy.DataplaneInsight { return f(k) }
 
+func (insightFunc) Tokens(string) []tokenInUse { return nil }
+
+// TokenUse is what the API tells of the token by which a proxy is connected. err is why the token itself would not be let
+// in now; d is the Dataplane, nil if there is none.
+func TokenUse(proxy policy.Key, c token.Claims, err error, d *policy.Dataplane) policy.TokenUse {
+	return (&tokenInUse{proxy, c, err}).use(d)
+}
+
 // Route is a route as tests see it.
 type Route struct {
 	Method, Path  string

@@ -39,6 +39,7 @@ type api struct {
 type watcher interface {
 	// Insight is what was seen of the proxy of a Dataplane.
 	Insight(key policy.Key) policy.DataplaneInsight
+	bearers
 }
 
 // route is one method of one path.
@@ -101,6 +102,7 @@ func (a *api) routes() []route {
 		{"GET", "/config", everybody, "Could not retrieve the configuration", a.config},
 		{"POST", "/tokens/dataplane", administrators, "Could not issue a token", a.issueToken},
 		{"POST", "/tokens/dataplane/revocations", administrators, "Could not revoke the tokens", a.revokeTokens},
+		{"GET", "/meshes/{mesh}/dataplane-tokens", administrators, "Could not retrieve the tokens", a.listTokens},
 		{"GET", "/meshes/{mesh}/signing-keys", administrators, "Could not retrieve the signing keys", a.listSigningKeys},
 		{"POST", "/meshes/{mesh}/signing-keys", administrators, "Could not make a signing key", a.makeSigningKey},
 		{"GET", "/meshes/{mesh}/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
