@@ -198,10 +198,16 @@ func listPath(kind policy.Kind, mesh string) (string, error) {
 	if !kind.InMesh {
 		return "/" + kind.Path, nil
 	}
+	path, err := meshPath(mesh)
+	return path + "/" + kind.Path, err
+}
+
+// meshPath is the path of a mesh.
+func meshPath(mesh string) (string, error) {
 	if err := policy.ValidMeshName(mesh); err != nil {
 		return "", fmt.Errorf("mesh %q: %w", mesh, err)
 	}
-	return "/meshes/" + mesh + "/" + kind.Path, nil
+	return "/meshes/" + mesh, nil
 }
 
 // pathOf is the path of one resource.
@@ -282,6 +288,24 @@ func (p *page[T]) offset() string {
 	return u.Query().Get("offset")
 }
 
+// allPages reads a whole list.
+func allPages[T any](ctx context.Context, c *client, path string) ([]T, error) {
+	all := []T{}
+	query := url.Values{"size": {"1000"}} // the most there is on a page
+	for {
+		var p page[T]
+		if _, err := c.call(ctx, http.MethodGet, path, query, nil, &p); err != nil {
+			return nil, err
+		}
+		all = append(all, p.Items...)
+		next := p.offset()
+		if next == "" || next == query.Get("offset") || len(p.Items) == 0 {
+			return all, nil
+		}
+		query.Set("offset", next)
+	}
+}
+
 // put creates or replaces a resource, and shows the control plane's warnings.
 func (c *client) put(ctx context.Context, kind policy.Kind, r policy.Resource) (created bool, err error) {
 	path, err := pathOf(kind, r.Metadata().Mesh, r.Metadata().Name)
@@ -298,11 +322,16 @@ func (c *client) put(ctx context.Context, kind policy.Kind, r policy.Resource) (
 	return status == http.StatusCreated, err
 }
 
-func (c *client) delete(ctx context.Context, kind policy.Kind, mesh, name string) error {
+// delete deletes a resource; by force also what the control plane would rather keep.
+func (c *client) delete(ctx context.Context, kind policy.Kind, mesh, name string, force bool) error {
 	path, err := pathOf(kind, mesh, name)
 	if err != nil {
 		return err
 	}
-	_, _, err = c.send(ctx, http.MethodDelete, path, nil, nil)
+	var query url.Values
+	if force {
+		query = url.Values{"force": {"true"}}
+	}
+	_, _, err = c.send(ctx, http.MethodDelete, path, query, nil)
 	return err
 }

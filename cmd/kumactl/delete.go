@@ -12,14 +12,17 @@ import (
 
 func (c *cli) deleteCommand() *cobra.Command {
 	var mesh string
+	var force bool
 	var names []string
 	for _, kind := range policy.Kinds() {
 		names = append(names, kind.Singular)
 	}
 	cmd := &cobra.Command{
-		Use:       "delete TYPE NAME",
-		Short:     "Delete a resource",
-		Long:      "Delete a resource. TYPE is one of " + strings.Join(names, ", ") + ".",
+		Use:   "delete TYPE NAME",
+		Short: "Delete a resource",
+		Long:  "Delete a resource. TYPE is one of " + strings.Join(names, ", ") + ".",
+		Example: `  kumactl delete traffic-permission web-to-backend --mesh default
+  kumactl delete secret dataplane-token-signing-key-default-1 --mesh=default   # ends every token of that key`,
 		ValidArgs: names,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.ExactArgs(2)(cmd, args); err != nil {
@@ -27,6 +30,9 @@ func (c *cli) deleteCommand() *cobra.Command {
 			}
 			if !slices.Contains(names, args[0]) {
 				return fmt.Errorf("unknown TYPE %q: must be one of %s", args[0], strings.Join(names, ", "))
+			}
+			if force && args[0] != secretKind().Singular {
+				return fmt.Errorf("--force is for a %s only", secretKind().Singular)
 			}
 			return nil
 		},
@@ -36,7 +42,7 @@ func (c *cli) deleteCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = cp.delete(cmd.Context(), kind, mesh, args[1])
+			err = cp.delete(cmd.Context(), kind, mesh, args[1], force)
 			if isNotFound(err) {
 				return fmt.Errorf("there is no %s with name %q", kind.Type, args[1])
 			} else if err != nil {
@@ -47,5 +53,11 @@ func (c *cli) deleteCommand() *cobra.Command {
 		},
 	}
 	addMeshFlag(cmd, &mesh)
+	cmd.Flags().BoolVar(&force, "force", false, "delete a signing key although it is the last: all data plane tokens of the mesh end with it")
 	return cmd
+}
+
+func secretKind() policy.Kind {
+	kind, _ := policy.KindOf(policy.TypeSecret)
+	return kind
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +14,7 @@ import (
 )
 
 func (c *cli) inspectCommand() *cobra.Command {
-	return group("inspect", "Show what runs in a mesh", c.inspectDataplanes())
+	return group("inspect", "Show what runs in a mesh", c.inspectDataplanes(), c.inspectTokens())
 }
 
 func (c *cli) inspectDataplanes() *cobra.Command {
@@ -60,20 +58,7 @@ func (c *client) overviews(ctx context.Context, mesh string) ([]policy.Dataplane
 	if err != nil {
 		return nil, err
 	}
-	all := []policy.DataplaneOverview{}
-	query := url.Values{"size": {"1000"}} // the most there is on a page
-	for {
-		var p page[policy.DataplaneOverview]
-		if _, err := c.call(ctx, http.MethodGet, path+"/_overview", query, nil, &p); err != nil {
-			return nil, err
-		}
-		all = append(all, p.Items...)
-		next := p.offset()
-		if next == "" || next == query.Get("offset") || len(p.Items) == 0 {
-			return all, nil
-		}
-		query.Set("offset", next)
-	}
+	return allPages[policy.DataplaneOverview](ctx, c, path+"/_overview")
 }
 
 // tagsOf are the tags of the proxy over all its inbounds.

@@ -108,8 +108,13 @@ func addMeshFlag(cmd *cobra.Command, mesh *string) {
 func addOutputFlag(cmd *cobra.Command, output *choice) {
 	*output = choice{"table", []string{"table", "yaml", "json"}}
 	cmd.PersistentFlags().VarP(output, "output", "o", "how to print: "+output.words())
-	complete := cobra.FixedCompletions(output.of, cobra.ShellCompDirectiveNoFileComp)
-	if err := cmd.RegisterFlagCompletionFunc("output", complete); err != nil {
+	complete(cmd, "output", output.of...)
+}
+
+// complete has the shell offer these words for the flag.
+func complete(cmd *cobra.Command, flag string, words ...string) {
+	offer := cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
+	if err := cmd.RegisterFlagCompletionFunc(flag, offer); err != nil {
 		panic(err) // there is no such flag: a mistake in the command itself
 	}
 }
