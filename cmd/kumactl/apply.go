@@ -27,7 +27,7 @@ Then they are sent one by one, in the order in which they stand.`,
   kumactl apply -f policies/ --dry-run
   kumactl apply -f dataplane.yaml --var ip=192.0.2.7   # fills {{ ip }}
   cat permission.yaml | kumactl apply -f -`,
-		Args: cobra.NoArgs,
+		Args: noArgsApply,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			in, err := readInput(file, c.stdin)
 			if err != nil {
@@ -49,6 +49,14 @@ Then they are sent one by one, in the order in which they stand.`,
 	flags.BoolVar(&dryRun, "dry-run", false, "print the resources as they would be sent, and send nothing")
 	require(cmd, "file")
 	return cmd
+}
+
+// noArgsApply says why there are arguments, without repeating them: they may be the rest of a secret.
+func noArgsApply(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return errors.New(`there are arguments that belong to no flag: put quotes around a value of several lines, as in --var "key=$(base64 FILE)"`)
+	}
+	return nil
 }
 
 // parse reads and checks all documents, and reports everything that is wrong with any of them.

@@ -127,6 +127,14 @@ func filesOf(path string) ([]string, error) {
 	return names, nil
 }
 
+// readOne reads a regular file, or stdin for "-".
+func (c *cli) readOne(path string) ([]byte, error) {
+	if path == "-" {
+		return readAll("stdin", c.stdin)
+	}
+	return readFile(path)
+}
+
 // readFile reads a regular file. Anything else is refused without waiting on it: a pipe might never end.
 func readFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -141,7 +149,7 @@ func readFile(path string) ([]byte, error) {
 	case info.IsDir():
 		return nil, fmt.Errorf("%s is a directory, not a file", path)
 	case info.Mode()&fs.ModeNamedPipe != 0:
-		return nil, fmt.Errorf("%s is a pipe, not a file: to read from a pipe use -f -", path)
+		return nil, fmt.Errorf("%s is a pipe, not a file: to read from a pipe, give - in its place", path)
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
