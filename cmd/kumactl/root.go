@@ -29,6 +29,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		c.generateCommand(),
 		c.getCommand(),
 		c.inspectCommand(),
+		c.revokeCommand(),
 		c.versionCommand(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true
