@@ -30,6 +30,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		c.getCommand(),
 		c.inspectCommand(),
 		c.revokeCommand(),
+		c.rotateCommand(),
 		c.versionCommand(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true
