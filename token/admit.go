@@ -15,7 +15,7 @@ import (
 // Who registers a Dataplane must be admitted to the one that is stored under its name as well as to the new one.
 func (c Claims) Admit(d *policy.Dataplane) error {
 	if r := c.admit(d); r != nil {
-		return r
+		return genuine(c, r)
 	}
 	return nil
 }

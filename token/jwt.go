@@ -19,6 +19,14 @@ const maxToken = 8 << 10
 // kidForm is what the id of a signing key looks like. It is only ever looked up, byte by byte.
 var kidForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
+// ValidKeyID reports what is wrong with the id of a key ("kid").
+func ValidKeyID(kid string) error {
+	if !kidForm.MatchString(kid) {
+		return errors.New("must be 1 to 64 letters, digits, '.', '_' or '-'")
+	}
+	return nil
+}
+
 // segments is a token taken apart, nothing of it believed yet.
 type segments struct {
 	signed         string // what the signature covers

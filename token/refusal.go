@@ -14,6 +14,8 @@ type Refusal struct {
 	Reason Reason
 	Detail string // which check failed
 	Fix    string // what to do
+
+	ID, KeyID string // of the token and of its key; empty unless its signature was good
 }
 
 // Error is one line.
@@ -50,7 +52,7 @@ func (r Reason) Boundary() bool {
 }
 
 func malformed(detail string) *Refusal {
-	return &Refusal{ReasonMalformed, detail, "check that the token file holds one whole token and nothing else"}
+	return refuse(ReasonMalformed, "check that the token file holds one whole token and nothing else", "%s", detail)
 }
 
 // generate is the command that makes a fitting token; flags are given as they are.
@@ -73,6 +75,12 @@ func word(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
+}
+
+// genuine says of a refusal which token it is about: one whose signature was good.
+func genuine(c Claims, r *Refusal) *Refusal {
+	r.ID, r.KeyID = c.ID, c.KeyID
+	return r
 }
 
 func refuse(r Reason, fix, format string, args ...any) *Refusal {

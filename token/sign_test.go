@@ -39,7 +39,10 @@ func TestSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.KeyID = "1"
+	in.KeyID, in.KeySum = "1", out.KeySum
+	if len(out.KeySum) != 64 {
+		t.Errorf("the sum of the key is %q", out.KeySum)
+	}
 	if diff := cmp.Diff(in, out); diff != "" {
 		t.Errorf("(-in +out):\n%s", diff)
 	}

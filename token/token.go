@@ -49,6 +49,7 @@ type Claims struct {
 	ID       string // "jti"; for a token without one, the hex SHA-256 of its text
 	Pin      string // of the control plane's CA, as certs.Pin has it
 	KeyID    string // of the key that its signature was verified with; only Verify sets it
+	KeySum   string // SHA-256 of that key, so that another by its id is told from it; only Verify sets it
 
 	IssuedAt, NotBefore time.Time // zero: not said
 	ExpiresAt           time.Time // required; the token is valid before it

@@ -2,6 +2,9 @@ package token
 
 import (
 	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -58,20 +61,29 @@ func (v Verifier) Verify(raw Raw, mesh string, now time.Time) (Claims, error) {
 	if err != nil {
 		return Claims{}, refuse(ReasonMalformed, anew(mesh), "%v", err)
 	}
+	c.KeyID, c.KeySum = kid, sum(key)
 	if refusal := v.judge(c, mesh, now); refusal != nil {
 		return Claims{}, refusal
 	}
-	c.KeyID = kid
 	return c, nil
 }
 
-// Judge says whether claims that were verified earlier would still be let in: their key is still there, and they are
-// neither expired nor revoked. The error is as that of Verify.
+func sum(key *rsa.PublicKey) string {
+	s := sha256.Sum256(x509.MarshalPKCS1PublicKey(key))
+	return hex.EncodeToString(s[:])
+}
+
+// Judge says whether claims that were verified earlier would still be let in: their key is still there and the same, and
+// they are neither expired nor revoked. The error is as that of Verify.
 func (v Verifier) Judge(c Claims, now time.Time) error {
-	if _, err := v.Keys.Key(c.Mesh, c.KeyID); errors.Is(err, ErrNoKey) {
-		return refuse(ReasonKey, anew(c.Mesh), "mesh %q no longer has signing key %q", c.Mesh, c.KeyID)
-	} else if err != nil {
+	key, err := v.Keys.Key(c.Mesh, c.KeyID)
+	switch {
+	case errors.Is(err, ErrNoKey):
+		return genuine(c, refuse(ReasonKey, anew(c.Mesh), "mesh %q no longer has signing key %q", c.Mesh, c.KeyID))
+	case err != nil:
 		return err
+	case sum(key) != c.KeySum:
+		return genuine(c, refuse(ReasonKey, anew(c.Mesh), "signing key %q of mesh %q is another one now", c.KeyID, c.Mesh))
 	}
 	if refusal := v.judge(c, c.Mesh, now); refusal != nil {
 		return refusal
@@ -81,6 +93,13 @@ func (v Verifier) Judge(c Claims, now time.Time) error {
 
 // judge decides about the claims of a token whose signature was good.
 func (v Verifier) judge(c Claims, mesh string, now time.Time) *Refusal {
+	if r := v.check(c, mesh, now); r != nil {
+		return genuine(c, r)
+	}
+	return nil
+}
+
+func (v Verifier) check(c Claims, mesh string, now time.Time) *Refusal {
 	const clocks = "compare the clocks of the control plane and of whoever made the token"
 	latest := now.Add(leeway)
 	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -263,9 +263,32 @@ func TestJudge(t *testing.T) {
 	revoked := token.Verifier{Keys: v.Keys, Revoked: func(_, id string) bool { return id == c.ID }}
 	check(t, "revoked", revoked.Judge(c, now), "revoked")
 	check(t, "key", token.Verifier{Keys: keys{}}.Judge(c, now), "key")
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "another key by that name", token.Verifier{Keys: keys{{"default", "1"}: &other.PublicKey}}.Judge(c, now), "key")
+	c.KeySum = "" // which no Verify gives
+	check(t, "no key", v.Judge(c, now), "key")
 	away := errors.New("cannot tell")
 	if err := (token.Verifier{Keys: failing{away}}).Judge(c, now); !errors.Is(err, away) {
 		t.Errorf("got %v, want %v", err, away)
+	}
+}
+
+// A refusal tells which token and which key it is about if the signature was good, and not else.
+func TestRefusalNamesGenuineTokens(t *testing.T) {
+	t.Parallel()
+	ended := strings.Replace(goodClaims, `"exp":1795438800`, `"exp":1795435190`, 1)
+	ended = strings.Replace(ended, `"nbf":1795435195,`, ``, 1)
+	raw := string(signed(t, goodHeader, ended))
+	_, genuine := verifier().Verify(token.Raw(raw), "default", now)
+	_, forged := verifier().Verify(token.Raw(raw[:len(raw)-8]+"AAAAAAAA"), "default", now)
+	for want, err := range map[string]error{"0b9ac2e3-a4f9-4d1c-8d7e-3f7a5b1c2d3e 1": genuine, " ": forged} {
+		r, ok := errors.AsType[*token.Refusal](err)
+		if !ok || r.ID+" "+r.KeyID != want {
+			t.Errorf("%v: it is about %+v, want %q", err, r, want)
+		}
 	}
 }
 
