@@ -29,7 +29,7 @@ type Direct struct {
 	// CA is what that certificate must be signed by: certificates in PEM, and nothing else.
 	CA []byte
 	// Token is sent as the "authorization" metadata of each ADS stream. It is in the bootstrap, and thus in Envoy's
-	// config dump, for there is no agent to keep it.
+	// config dump, for there is no agent to keep it. "" is none: for a control plane that asks for none.
 	Token string
 }
 
@@ -193,10 +193,7 @@ func checkCA(text []byte) error {
 // checkToken never says what the token is.
 func checkToken(token string) error {
 	bad := func(r rune) bool { return r <= ' ' || r > '~' }
-	switch {
-	case token == "":
-		return errors.New("bootstrap: no token for the control plane")
-	case strings.ContainsFunc(token, bad):
+	if strings.ContainsFunc(token, bad) {
 		return errors.New("bootstrap: the token for the control plane has blanks or characters that no token has")
 	}
 	return nil

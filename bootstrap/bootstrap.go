@@ -111,7 +111,7 @@ func (p Params) adsConfig() *corev3.ApiConfigSource {
 			RetryPolicy: &corev3.RetryPolicy{RetryBackOff: p.backoff()},
 		}},
 	}
-	if p.Direct != nil {
+	if p.Direct != nil && p.Direct.Token != "" {
 		server.InitialMetadata = []*corev3.HeaderValue{{Key: "authorization", Value: p.Direct.Token}}
 	}
 	return &corev3.ApiConfigSource{

@@ -116,7 +116,6 @@ func TestBuildRefuses(t *testing.T) {
 		"no host":         {direct(func(d *bootstrap.Direct) { d.Host = "" }), "no host"},
 		"port 0":          {direct(func(d *bootstrap.Direct) { d.Port = 0 }), "port 0"},
 		"port 65536":      {direct(func(d *bootstrap.Direct) { d.Port = 65536 }), "port 65536"},
-		"no token":        {direct(func(d *bootstrap.Direct) { d.Token = "" }), "no token"},
 		"token with CRLF": {direct(func(d *bootstrap.Direct) { d.Token = "canary\r\nx: y" }), "blanks or characters"},
 		"no CA":           {direct(func(d *bootstrap.Direct) { d.CA = nil }), "no certificate"},
 		"CA not PEM":      {direct(func(d *bootstrap.Direct) { d.CA = []byte("canary") }), "no certificate"},
