@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -38,9 +37,10 @@ type bootstrapper struct {
 	cfg      BootstrapParamsConfig
 	store    store.Store
 	verifier token.Verifier
+	open     bool // tokens are not looked at
 	cert     *serverCert
 	port     int
-	log      *slog.Logger
+	refusals *refusals
 }
 
 func (b *bootstrapper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -53,9 +53,10 @@ func (b *bootstrapper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "use POST", http.StatusMethodNotAllowed)
 		return
 	}
-	made, code, err := b.answer(r)
+	var req bootstrapRequest
+	made, code, err := b.answer(r, &req)
 	if err != nil {
-		b.log.Info("bootstrap refused", "status", code, "error", err)
+		b.refusals.add("bootstrap", r.RemoteAddr, req.Mesh+"."+req.Name, bootstrapCheck(code, err), err)
 		if code == http.StatusNotFound {
 			w.WriteHeader(code) // agents that find no words try again until the Dataplane is there
 			return
@@ -77,8 +78,8 @@ func (b *bootstrapper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(made)
 }
 
-// answer is the bootstrap in YAML, or an error and the status to say it with.
-func (b *bootstrapper) answer(r *http.Request) ([]byte, int, error) {
+// answer reads the request into req, and is the bootstrap in YAML, or an error and the status to say it with.
+func (b *bootstrapper) answer(r *http.Request, req *bootstrapRequest) ([]byte, int, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
 		return nil, http.StatusBadRequest, err
@@ -86,14 +87,13 @@ func (b *bootstrapper) answer(r *http.Request) ([]byte, int, error) {
 	if len(body) > maxBody {
 		return nil, http.StatusRequestEntityTooLarge, errors.New("the request is larger than 1 MiB")
 	}
-	var req bootstrapRequest
-	if err := policy.DecodeOpen(body, &req); err != nil {
+	if err := policy.DecodeOpen(body, req); err != nil {
 		return nil, http.StatusBadRequest, err
 	}
-	if code, err := b.check(r, &req); err != nil {
+	if code, err := b.check(r, req); err != nil {
 		return nil, code, err
 	}
-	params, err := b.params(r, &req)
+	params, err := b.params(r, req)
 	if err != nil {
 		return nil, http.StatusInternalServerError, err
 	}
@@ -120,12 +120,15 @@ func (b *bootstrapper) check(r *http.Request, req *bootstrapRequest) (int, error
 	if !filepath.IsAbs(req.Workdir) {
 		return http.StatusBadRequest, errors.New("workdir: must be the absolute path of the folder for Envoy's admin socket")
 	}
-	if req.DataplaneToken == "" {
-		return http.StatusUnprocessableEntity, errors.New("dataplaneToken: missing; generate one with kumactl generate dataplane-token")
-	}
-	claims, err := b.verifier.Verify(token.Raw(req.DataplaneToken), req.Mesh, time.Now())
-	if err != nil {
-		return refusalStatus(err), err
+	claims := token.Claims{Mesh: req.Mesh, Name: req.Name}
+	if !b.open {
+		if req.DataplaneToken == "" {
+			return http.StatusUnprocessableEntity, errors.New("dataplaneToken: missing; generate one with kumactl generate dataplane-token")
+		}
+		var err error
+		if claims, err = b.verifier.Verify(token.Raw(req.DataplaneToken), req.Mesh, time.Now()); err != nil {
+			return refusalStatus(err), err
+		}
 	}
 	key := policy.Key{Type: policy.TypeDataplane, Mesh: req.Mesh, Name: req.Name}
 	stored, err := b.store.Get(r.Context(), key)
@@ -152,6 +155,20 @@ func (b *bootstrapper) check(r *http.Request, req *bootstrapRequest) (int, error
 	return 0, nil
 }
 
+// bootstrapCheck is the check that failed, in the words of the metric.
+func bootstrapCheck(code int, err error) string {
+	if r, ok := errors.AsType[*token.Refusal](err); ok {
+		return string(r.Reason)
+	}
+	switch code {
+	case http.StatusNotFound:
+		return "no-dataplane"
+	case http.StatusServiceUnavailable, http.StatusInternalServerError:
+		return "unavailable"
+	}
+	return "invalid"
+}
+
 // refusalStatus is the status for a token that was refused.
 func refusalStatus(err error) int {
 	if r, ok := errors.AsType[*token.Refusal](err); ok && r.Reason.Boundary() {
@@ -173,6 +190,10 @@ func (b *bootstrapper) params(r *http.Request, req *bootstrapRequest) (bootstrap
 	for _, f := range req.Features {
 		delta = delta || f == featureDelta
 	}
+	raw := req.DataplaneToken
+	if b.open {
+		raw = ""
+	}
 	return bootstrap.Params{
 		NodeID:      req.Mesh + "." + req.Name,
 		Cluster:     req.Name,
@@ -184,7 +205,7 @@ func (b *bootstrapper) params(r *http.Request, req *bootstrapRequest) (bootstrap
 			Port:       cmp.Or(b.cfg.XDSPort, b.port),
 			ServerName: name,
 			CA:         root,
-			Token:      req.DataplaneToken,
+			Token:      raw,
 		},
 	}, nil
 }

@@ -26,6 +26,7 @@ type Config struct {
 	DPServer        DPServerConfig        `json:"dpServer"`
 	XDSServer       XDSServerConfig       `json:"xdsServer"`
 	BootstrapServer BootstrapServerConfig `json:"bootstrapServer"`
+	AdminServer     AdminServerConfig     `json:"adminServer"`
 	Diagnostics     DiagnosticsConfig     `json:"diagnostics"`
 	Defaults        DefaultsConfig        `json:"defaults"`
 
@@ -86,19 +87,7 @@ type DPServerConfig struct {
 	TLSCertFile string            `json:"tlsCertFile" env:"KUMA_DP_SERVER_TLS_CERT_FILE"`
 	TLSKeyFile  string            `json:"tlsKeyFile" env:"KUMA_DP_SERVER_TLS_KEY_FILE"`
 	Authn       DPServerAuthnConf `json:"authn"`
-}
-
-// DPServerAuthnConf says how proxies prove who they are.
-type DPServerAuthnConf struct {
-	DPProxy DPProxyAuthnConf `json:"dpProxy"`
-}
-
-// AuthnDPToken: a data plane proxy proves who it is with a data plane token.
-const AuthnDPToken = "dpToken"
-
-// DPProxyAuthnConf says how data plane proxies prove who they are.
-type DPProxyAuthnConf struct {
-	Type string `json:"type" env:"KUMA_DP_SERVER_AUTHN_DP_PROXY_TYPE"`
+	Auth        DPServerAuthConf  `json:"auth"` // the old name of Authn
 }
 
 // XDSServerConfig is for the discovery service.
@@ -139,7 +128,14 @@ func DefaultConfig() Config {
 		DPServer: DPServerConfig{
 			Interface: "0.0.0.0",
 			Port:      5678,
-			Authn:     DPServerAuthnConf{DPProxy: DPProxyAuthnConf{Type: AuthnDPToken}},
+			Authn: DPServerAuthnConf{DPProxy: DPProxyAuthnConf{DPToken: DPTokenConf{
+				EnableIssuer: true,
+				Validator:    DPTokenValidatorConf{UseSecrets: true, PublicKeys: []PublicKeyConf{}},
+			}}},
+		},
+		AdminServer: AdminServerConfig{
+			APIs:  AdminAPIsConfig{DataplaneToken: DataplaneTokenAPIConfig{Enabled: true}},
+			Local: AdminLocalConfig{Port: 5679},
 		},
 		XDSServer:   XDSServerConfig{DataplaneDeregistrationDelay: policy.Duration(10e9)},
 		Diagnostics: DiagnosticsConfig{Interface: "127.0.0.1", ServerPort: 5680},
@@ -170,7 +166,11 @@ func Load(file string, environ []string) (Config, error) {
 	if c.Store.File.Path == "" && c.General.WorkDir != "" {
 		c.Store.File.Path = filepath.Join(c.General.WorkDir, "koguma.db")
 	}
-	return c, c.Validate()
+	if err := c.Validate(); err != nil {
+		return Config{}, err
+	}
+	c.DPServer.Authn.DPProxy.Type = c.authnType()
+	return c, nil
 }
 
 // TLSPair names the files of the certificate and the key of the DP server; both are empty if there are none.
@@ -203,16 +203,16 @@ func (c *Config) Validate() error {
 		return errors.New("general: tlsCertFile and tlsKeyFile go together; set both or neither")
 	case (c.DPServer.TLSCertFile == "") != (c.DPServer.TLSKeyFile == ""):
 		return errors.New("dpServer: tlsCertFile and tlsKeyFile go together; set both or neither")
-	case c.DPServer.Authn.DPProxy.Type != AuthnDPToken:
-		return fmt.Errorf("dpServer.authn.dpProxy.type: %q is not known; use %s", c.DPServer.Authn.DPProxy.Type, AuthnDPToken)
 	case c.XDSServer.DataplaneDeregistrationDelay < 0:
 		return errors.New("xdsServer.dataplaneDeregistrationDelay: must not be negative")
 	}
 	return cmp.Or(
+		c.validateAuthn(),
 		validAddress("apiServer.http", "port", c.APIServer.HTTP.Interface, c.APIServer.HTTP.Port),
 		validAddress("dpServer", "port", c.DPServer.Interface, c.DPServer.Port),
 		validAddress("diagnostics", "serverPort", c.Diagnostics.Interface, c.Diagnostics.ServerPort),
 		validPort("bootstrapServer.params.xdsPort", c.BootstrapServer.Params.XDSPort),
+		validPort("adminServer.local.port", c.AdminServer.Local.Port),
 	)
 }
 

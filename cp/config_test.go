@@ -3,6 +3,7 @@ package cp_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ func TestConfigDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := cp.DefaultConfig()
+	want.DPServer.Authn.DPProxy.Type = cp.AuthnDPToken
 	want.General.WorkDir, want.Store.File.Path = "/home/me/.kuma", "/home/me/.kuma/koguma.db"
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
@@ -58,6 +60,7 @@ xdsServer:
 	}
 	want := cp.DefaultConfig()
 	want.Mode, want.Store.Type = "standalone", cp.StoreMemory
+	want.DPServer.Authn.DPProxy.Type = cp.AuthnDPToken
 	want.APIServer.HTTP.Interface, want.APIServer.HTTP.Port, want.APIServer.ReadOnly = "0.0.0.0", 2, true
 	want.XDSServer.DataplaneDeregistrationDelay = 3e9
 	want.Defaults.SkipMeshCreation = true
@@ -66,11 +69,14 @@ xdsServer:
 	}
 }
 
-// Every setting has a variable, and no two have the same.
+// Every setting that is no list has a variable, and no two have the same.
 func TestEverySettingHasAVariable(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, v := range cp.Variables() {
+		if strings.Contains(v.Path, "[]") {
+			continue // lists are for the file
+		}
 		if v.Name == "" || seen[v.Name] {
 			t.Errorf("%s has the variable %q", v.Path, v.Name)
 		}
@@ -97,7 +103,16 @@ func TestConfigRefusals(t *testing.T) {
 		{"store: {type: etcd}", "", "store.type"},
 		{"general: {tlsCertFile: x}", "", "general: tlsCertFile and tlsKeyFile go together"},
 		{"dpServer: {tlsKeyFile: x}", "", "dpServer: tlsCertFile and tlsKeyFile go together"},
-		{"dpServer: {authn: {dpProxy: {type: none}}}", "", "dpServer.authn.dpProxy.type"},
+		{"dpServer: {authn: {dpProxy: {type: magic}}}", "", "dpServer.authn.dpProxy.type"},
+		{"dpServer: {auth: {type: serviceAccountToken}}", "", "dpServer.auth.type"},
+		{"dpServer: {authn: {dpProxy: {type: none}}, auth: {type: dpToken}}", "", "dpServer.authn.dpProxy.type is none, and its old name dpServer.auth.type says dpToken"},
+		{"dpServer: {authn: {dpProxy: {type: none}}}", "KUMA_DP_SERVER_AUTH_TYPE=dpToken", "dpServer.auth.type says dpToken"},
+		{"dpServer: {authn: {dpProxy: {type: dpToken}}}", "KUMA_ADMIN_SERVER_APIS_DATAPLANE_TOKEN_ENABLED=false",
+			"dpServer.authn.dpProxy.type is dpToken, and adminServer.apis.dataplaneToken.enabled is false"},
+		{"adminServer: {apis: {dataplaneToken: {enabled: false}}}", "KUMA_DP_SERVER_AUTH_TYPE=dpToken",
+			"dpServer.auth.type is dpToken, and adminServer.apis.dataplaneToken.enabled is false"},
+		{"adminServer: {local: {port: 70000}}", "", "adminServer.local.port"},
+		{"adminServer: {public: {enabled: true}}", "", `unknown field "public"`},
 		{"dpServer: {interface: localhost}", "", "dpServer.interface"},
 		{"apiServer: {http: {interface: ''}}", "", "apiServer.http.interface"},
 		{"diagnostics: {serverPort: 65536}", "", "diagnostics.serverPort"},
@@ -107,8 +122,8 @@ func TestConfigRefusals(t *testing.T) {
 		{"", "KUMA_API_SERVER_HTTP_ENABLED=maybe", "KUMA_API_SERVER_HTTP_ENABLED"},
 		{"", "KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY=-1s", "KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY"},
 		{"", "KUMA_STORE_PATH=x", "use one of KUMA_STORE_TYPE, KUMA_STORE_FILE_PATH"},
-		{"", "KUMA_ADMIN_SERVER_APIS_DATAPLANE_TOKEN_ENABLED=false", "KUMA_ADMIN_SERVER_APIS_DATAPLANE_TOKEN_ENABLED: no such setting; unset it"},
-		{"", "KUMA_DP_SERVER_AUTH_TYPE=none", "KUMA_DP_SERVER_AUTH_TYPE: no such setting"},
+		{"", "KUMA_ADMIN_SERVER_PUBLIC_ENABLED=true", "KUMA_ADMIN_SERVER_PUBLIC_ENABLED: no such setting; unset it"},
+		{"", "KUMA_DP_SERVER_AUTH_KIND=none", "KUMA_DP_SERVER_AUTH_KIND: no such setting"},
 		{"", "KUMA_MODE=global", "mode"},
 	} {
 		file := ""
@@ -125,6 +140,96 @@ func TestConfigRefusals(t *testing.T) {
 	}
 	if _, err := cp.Load(filepath.Join(t.TempDir(), "none.yaml"), nil); err == nil || !strings.Contains(err.Error(), "none.yaml") {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+// publicKeys is a file with these entries of publicKeys, in YAML.
+func publicKeys(t *testing.T, entries ...string) string {
+	t.Helper()
+	text := "dpServer:\n  authn:\n    dpProxy:\n      type: dpToken\n      dpToken:\n        enableIssuer: false\n" +
+		"        validator:\n          useSecrets: false\n          publicKeys:\n"
+	for _, e := range entries {
+		text += "          - " + e + "\n"
+	}
+	return writeConfig(t, text)
+}
+
+// The settings of offline issuing are as Kuma has them, with PKCS#1 and PKIX keys.
+func TestConfigPublicKeys(t *testing.T) {
+	t.Parallel()
+	pkcs1, pkix := publicPEM(t, signingKey())
+	block := func(pem string) string {
+		return "|\n              " + strings.ReplaceAll(pem, "\n", "\n              ")
+	}
+	c, err := cp.Load(publicKeys(t,
+		"kid: \"key-1\"\n            mesh: default\n            key: "+block(pkcs1),
+		"kid: key-1\n            key: "+block(pkix),
+		"{kid: key-2, mesh: default, keyFile: /k.pem}",
+	), []string{"HOME=/h", "KUMA_DP_SERVER_AUTHN_DP_PROXY_DP_TOKEN_VALIDATOR_USE_SECRETS=true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := cp.DPTokenConf{Validator: cp.DPTokenValidatorConf{UseSecrets: true, PublicKeys: []cp.PublicKeyConf{
+		{KID: "key-1", Mesh: "default", Key: pkcs1}, {KID: "key-1", Key: pkix}, {KID: "key-2", Mesh: "default", KeyFile: "/k.pem"},
+	}}}
+	got := c.DPServer.Authn.DPProxy.DPToken
+	for i := range got.Validator.PublicKeys {
+		got.Validator.PublicKeys[i].Key = strings.TrimLeft(got.Validator.PublicKeys[i].Key, " ")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A public key that cannot be used is named by its place, and nothing of it is said.
+func TestConfigPublicKeyRefusals(t *testing.T) {
+	t.Parallel()
+	const place = "dpServer.authn.dpProxy.dpToken.validator.publicKeys"
+	pkcs1, _ := publicPEM(t, signingKey())
+	quoted, private := strconv.Quote(pkcs1), strconv.Quote(string(signingKey()))
+	good := "{kid: a, mesh: default, key: " + quoted + "}"
+	for want, entry := range map[string]string{
+		"[1].kid: must be 1 to 64":                                           "{key: " + quoted + "}",
+		"[1].kid: must be 1 to 64 letters":                                   "{kid: ../a, key: " + quoted + "}",
+		"[1].kid: " + place + "[0] has the same kid \"a\" for the same mesh": good,
+		"[1].mesh: ":                               "{kid: b, mesh: A_b, key: " + quoted + "}",
+		"[1].key: missing":                         "{kid: b}",
+		"[1].key: there is a keyFile as well":      "{kid: b, keyFile: /k, key: " + quoted + "}",
+		"[1].key: public key: it is a private key": "{kid: b, key: " + private + "}",
+		"[1].key: public key: it is not PEM":       "{kid: b, key: canary}",
+		`publicKeys[1]: unknown field "keyfile"`:   "{kid: b, keyfile: /k}",
+	} {
+		_, err := cp.Load(publicKeys(t, good, entry), []string{"HOME=/h"})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), place+"[1]") || strings.Contains(err.Error(), "canary") ||
+			strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "MII") {
+			t.Errorf("%v, want one line with %q", err, want)
+		}
+	}
+}
+
+// All the ways to turn authentication off do, and are shown in the one way there is now.
+func TestConfigWithoutAuthentication(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ file, env, want string }{
+		{"", "", cp.AuthnDPToken},
+		{"", "KUMA_DP_SERVER_AUTH_TYPE=none", cp.AuthnNone},
+		{"", "KUMA_DP_SERVER_AUTHN_DP_PROXY_TYPE=none", cp.AuthnNone},
+		{"", "KUMA_ADMIN_SERVER_APIS_DATAPLANE_TOKEN_ENABLED=false", cp.AuthnNone},
+		{"dpServer: {authn: {dpProxy: {type: none}}}", "KUMA_DP_SERVER_AUTH_TYPE=none", cp.AuthnNone},
+		{"dpServer: {auth: {type: none}}", "", cp.AuthnNone},
+		{"dpServer: {auth: {type: none}}", "KUMA_DP_SERVER_AUTH_TYPE=dpToken", cp.AuthnDPToken},
+		{"adminServer: {apis: {dataplaneToken: {enabled: false}}}", "", cp.AuthnNone},
+		{"adminServer: {apis: {dataplaneToken: {enabled: false}}}", "KUMA_ADMIN_SERVER_APIS_DATAPLANE_TOKEN_ENABLED=true", cp.AuthnDPToken},
+		{"dpServer: {auth: {enableReloadableTokens: true}, authn: {enableReloadableTokens: true}}",
+			"KUMA_DP_SERVER_AUTH_USE_TOKEN_PATH=true", cp.AuthnDPToken},
+	} {
+		got, err := cp.Load(writeConfig(t, c.file+"\nmode: zone"), []string{"HOME=/h", c.env})
+		if err != nil || got.DPServer.Authn.DPProxy.Type != c.want {
+			t.Errorf("%s %s: %q, %v; want %s", c.file, c.env, got.DPServer.Authn.DPProxy.Type, err, c.want)
+		}
+		if err := got.Validate(); err != nil {
+			t.Errorf("%s %s: what was loaded is refused: %v", c.file, c.env, err)
+		}
 	}
 }
 

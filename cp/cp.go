@@ -37,7 +37,7 @@ type ControlPlane struct {
 
 // Addrs are where a control plane listens.
 type Addrs struct {
-	API, DP, Diagnostics net.Addr
+	API, DP, Admin, Diagnostics net.Addr
 }
 
 // New checks the configuration, and opens nothing.
@@ -65,7 +65,7 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := createDefaults(ctx, s, c.cfg.Defaults); err != nil {
+	if err := createDefaults(ctx, c.resources(s), c.cfg.Defaults); err != nil {
 		return fmt.Errorf("the defaults cannot be made: %w", err)
 	}
 	ca, err := loadCPAuthority(ctx, s)
@@ -80,11 +80,19 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 	if err := c.publishCA(ca); err != nil {
 		return err
 	}
+	for _, warning := range c.cfg.warnings() {
+		c.log.Warn(warning)
+	}
 	m := newMetrics()
-	keys := newKeyring()
+	keys := c.keyring()
 	r := newReconciler(s, keys, m, c.log, c.cfg.XDSServer.DataplaneDeregistrationDelay.Std())
+	static := &publicKeys{keys: keys, changed: r.judgeTokens, metrics: m, log: c.log}
+	if err := static.load(c.cfg.DPServer.Authn.DPProxy.DPToken.Validator.PublicKeys); err != nil {
+		return err
+	}
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.run(running) })
+	g.Go(func() error { return static.run(running) })
 	g.Go(func() error {
 		select {
 		case <-r.synced: // nobody is judged by half of the store
@@ -111,8 +119,16 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		return err
 	}
 	defer diagnostics.Close()
-	c.addrs = Addrs{DP: dp.Addr(), Diagnostics: diagnostics.Addr()}
-	dpPort := dp.Addr().(*net.TCPAddr).Port
+	admin, err := listen(adminHost, c.cfg.AdminServer.Local.Port, "adminServer.local.port (KUMA_ADMIN_SERVER_LOCAL_PORT)")
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	c.addrs = Addrs{DP: dp.Addr(), Admin: admin.Addr(), Diagnostics: diagnostics.Addr()}
+	api := &api{
+		cfg: c.cfg, resources: c.resources(s), issuer: tokens{resources{store: s}, cert.pin(), m.tokens}, watcher: r,
+		log: c.log, instanceID: c.id, dpPort: portOf(dp), adminPort: portOf(admin),
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	if http := c.cfg.APIServer.HTTP; http.Enabled {
 		l, err := listen(http.Interface, http.Port, "apiServer.http.port (KUMA_API_SERVER_HTTP_PORT)")
@@ -121,22 +137,23 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		}
 		defer l.Close()
 		c.addrs.API = l.Addr()
-		api := newAPI(c.cfg, s, tokens{resources{s}, cert.pin()}, r, c.log, c.id, func() int { return dpPort })
-		serveHTTP(ctx, g, l, newHTTPServer(api, c.log))
+		serveHTTP(ctx, g, l, newHTTPServer(api.handler(api.routes()), c.log))
 	}
-	verifier := r.keys.verifier()
+	serveHTTP(ctx, g, admin, newHTTPServer(api.handler(api.adminRoutes()), c.log))
+	refusals := newRefusals(m, c.log)
 	ads := xds.NewServer(&acceptor{
-		store: s, verifier: verifier, reconciler: r, builder: &xds.Builder{},
-		metrics: m, log: c.log, instanceID: c.id,
+		store: s, verifier: r.keys.verifier(), open: r.keys.open, reconciler: r, builder: &xds.Builder{},
+		metrics: m, refusals: refusals, log: c.log, instanceID: c.id,
 	})
 	bootstrap := &bootstrapper{
-		cfg: c.cfg.BootstrapServer.Params, store: s, verifier: verifier, cert: cert, port: dpPort, log: c.log,
+		cfg: c.cfg.BootstrapServer.Params, store: s, verifier: r.keys.verifier(), open: r.keys.open, cert: cert,
+		port: portOf(dp), refusals: refusals,
 	}
 	g.Go(func() error { return newDPServer(dp, cert, ads, bootstrap, c.log).run(ctx) })
-	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(c.readiness, m.handler()), c.log))
+	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(c.readiness, c.cfg.warnings(), m.handler()), c.log))
 	c.ready.Store(true)
 	close(c.listening)
-	c.log.Info("the control plane is up", "api", c.addrs.API, "dp", c.addrs.DP, "diagnostics", c.addrs.Diagnostics)
+	c.log.Info("the control plane is up", "api", c.addrs.API, "dp", c.addrs.DP, "diagnostics", c.addrs.Diagnostics, "admin", c.addrs.Admin)
 	return g.Wait()
 }
 
@@ -146,6 +163,19 @@ func (c *ControlPlane) readiness() error {
 		return errors.New("starting")
 	}
 	return nil
+}
+
+// resources are what operators write. Their meshes get a key if tokens are issued here.
+func (c *ControlPlane) resources(s store.Store) resources {
+	issues, _ := c.cfg.issues()
+	return resources{store: s, offline: !issues}
+}
+
+// keyring is for the keys that the configuration allows, and empty.
+func (c *ControlPlane) keyring() *keyring {
+	k := newKeyring(c.cfg.DPServer.Authn.DPProxy.DPToken.Validator.UseSecrets)
+	k.open = c.cfg.authnType() == AuthnNone
+	return k
 }
 
 // openStore opens the store that the configuration names.
@@ -181,6 +211,8 @@ func listen(host string, port int, setting string) (net.Listener, error) {
 	}
 	return l, nil
 }
+
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 // serveHTTP serves within the group until the context ends.
 func serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, s *http.Server) {

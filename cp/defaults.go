@@ -20,11 +20,10 @@ const (
 )
 
 // createDefaults makes what a store has from the first start on.
-func createDefaults(ctx context.Context, s store.Store, d DefaultsConfig) error {
+func createDefaults(ctx context.Context, rs resources, d DefaultsConfig) error {
 	if d.SkipMeshCreation {
 		return nil
 	}
-	rs := resources{s}
 	m := &policy.Mesh{Meta: policy.Meta{Type: policy.TypeMesh, Name: defaultMesh}}
 	if old, err := rs.find(ctx, m.Key()); err != nil || old != nil {
 		return err
@@ -33,7 +32,7 @@ func createDefaults(ctx context.Context, s store.Store, d DefaultsConfig) error 
 	if err != nil {
 		return err
 	}
-	err = s.Write(ctx, append(ops, store.Op{Put: m, Expect: store.Absent})...)
+	err = rs.store.Write(ctx, append(ops, store.Op{Put: m, Expect: store.Absent})...)
 	if errors.Is(err, store.ErrConflict) {
 		return nil // another control plane made it at the same time
 	}

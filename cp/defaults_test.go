@@ -88,7 +88,7 @@ func TestHalfACPAuthority(t *testing.T) {
 func TestDiagnostics(t *testing.T) {
 	t.Parallel()
 	var down error
-	h := cp.NewDiagnostics(func() error { return down }, http.NotFoundHandler())
+	h := cp.NewDiagnostics(func() error { return down }, nil, http.NotFoundHandler())
 	get := func(path string) int {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))

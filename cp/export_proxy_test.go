@@ -2,7 +2,9 @@ package cp
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/tls"
+	"io"
 	"log/slog"
 	"time"
 
@@ -22,9 +24,9 @@ type Core struct {
 // NewCore is a core over a store, which takes tokens by these keys. Nobody is given anything until it runs.
 func NewCore(s store.Store, k token.Keys, delay time.Duration, log *slog.Logger) *Core {
 	m := newMetrics()
-	r := newReconciler(s, newKeyring(), m, log, delay)
+	r := newReconciler(s, newKeyring(true), m, log, delay)
 	return &Core{&acceptor{
-		store: s, verifier: token.Verifier{Keys: k}, builder: &xds.Builder{}, metrics: m, log: log, reconciler: r,
+		store: s, verifier: token.Verifier{Keys: k}, builder: &xds.Builder{}, metrics: m, refusals: newRefusals(m, log), log: log, reconciler: r,
 	}, r}
 }
 
@@ -59,7 +61,15 @@ func (x Index) View(mesh, name string) (view *xds.View, ca bool, err error) {
 type Keyring struct{ *keyring }
 
 // NewKeyring is an empty keyring.
-func NewKeyring() Keyring { return Keyring{newKeyring()} }
+func NewKeyring() Keyring { return Keyring{newKeyring(true)} }
+
+// NewStaticKeyring is an empty keyring, which takes keys of secrets or does not.
+func NewStaticKeyring(useSecrets bool) Keyring { return Keyring{newKeyring(useSecrets)} }
+
+// SetStatic is setStatic.
+func (k Keyring) SetStatic(mesh, kid string, key *rsa.PublicKey) bool {
+	return k.setStatic(mesh, kid, key)
+}
 
 // Apply takes in what became of a secret.
 func (k Keyring) Apply(key policy.Key, r policy.Resource) error {
@@ -87,3 +97,17 @@ func (c ServerCert) Root() (pem []byte, name string, err error) { return c.cert.
 
 // Pin is the pin that tokens carry.
 func (c ServerCert) Pin() string { return c.cert.pin() }
+
+// Refusals are refusals on their own.
+type Refusals struct{ refusals *refusals }
+
+// NewRefusals is newRefusals, with a log in that place.
+func NewRefusals(log io.Writer) Refusals {
+	return Refusals{newRefusals(newMetrics(), slog.New(slog.NewTextHandler(log, nil)))}
+}
+
+// Add takes in that a peer was refused.
+func (r Refusals) Add(peer string) { r.refusals.add("connect", peer, "", "missing", token.ErrNoKey) }
+
+// Peers is how many peers are remembered.
+func (r Refusals) Peers() int { return len(r.refusals.peers) }

@@ -14,12 +14,30 @@ import (
 
 // NewAPI is newAPI, with functions in the place of its seams.
 func NewAPI(cfg Config, s store.Store, issue func(token.Claims) (token.Raw, error), insight func(policy.Key) policy.DataplaneInsight, log *slog.Logger) http.Handler {
-	return newAPI(cfg, s, issueFunc(issue), insightFunc(insight), log, "test-cp", func() int { return 5678 })
+	a := newTestAPI(cfg, s, issue, insight, log)
+	return a.handler(a.routes())
+}
+
+// NewAdminAPI is what the admin server serves, with functions in the place of the seams.
+func NewAdminAPI(cfg Config, s store.Store, issue func(token.Claims) (token.Raw, error), log *slog.Logger) http.Handler {
+	a := newTestAPI(cfg, s, issue, nil, log)
+	return a.handler(a.adminRoutes())
+}
+
+func newTestAPI(cfg Config, s store.Store, issue issueFunc, insight insightFunc, log *slog.Logger) *api {
+	offline, _ := cfg.issues()
+	return &api{
+		cfg: cfg, resources: resources{s, !offline}, issuer: issue, watcher: insight,
+		log: log, instanceID: "test-cp", dpPort: 5678, adminPort: 5679,
+	}
 }
 
 type issueFunc func(token.Claims) (token.Raw, error)
 
-func (f issueFunc) Issue(_ context.Context, c token.Claims) (token.Raw, error) { return f(c) }
+func (f issueFunc) Issue(_ context.Context, c token.Claims) (token.Raw, string, error) {
+	raw, err := f(c)
+	return raw, "1", err
+}
 
 type insightFunc func(policy.Key) policy.DataplaneInsight
 
@@ -55,13 +73,13 @@ func Admin(r *http.Request) bool { return identify(r).admin }
 func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server { return newHTTPServer(h, log) }
 
 // NewDiagnostics is newDiagnostics.
-func NewDiagnostics(ready func() error, metrics http.Handler) http.Handler {
-	return newDiagnostics(ready, metrics)
+func NewDiagnostics(ready func() error, warnings []string, metrics http.Handler) http.Handler {
+	return newDiagnostics(ready, warnings, metrics)
 }
 
 // CreateDefaults is createDefaults.
 func CreateDefaults(ctx context.Context, s store.Store, d DefaultsConfig) error {
-	return createDefaults(ctx, s, d)
+	return createDefaults(ctx, resources{store: s}, d)
 }
 
 // LoadCPAuthority is loadCPAuthority.
@@ -71,16 +89,16 @@ func LoadCPAuthority(ctx context.Context, s store.Store) (*certs.CA, error) {
 
 // Put is what the API does with a resource that is valid in itself.
 func Put(ctx context.Context, s store.Store, r policy.Resource) (created bool, err error) {
-	out, err := resources{s}.put(ctx, r)
+	out, err := resources{store: s}.put(ctx, r)
 	return out.created, err
 }
 
 // Delete is what the API does to remove a resource.
 func Delete(ctx context.Context, s store.Store, key policy.Key) error {
-	return resources{s}.delete(ctx, key, false)
+	return resources{store: s}.delete(ctx, key, false)
 }
 
-// Variable is a setting and the environment variable for it.
+// Variable is a setting and the environment variable for it; what is in a list has none.
 type Variable struct{ Path, Name string }
 
 // Variables are all settings, also those that lack a variable.
@@ -92,6 +110,8 @@ func variablesOf(path string, t reflect.Type) []Variable {
 		f := t.Field(i)
 		switch {
 		case f.Tag.Get("json") == "-":
+		case f.Type.Kind() == reflect.Slice:
+			all = append(all, variablesOf(path+f.Tag.Get("json")+"[].", f.Type.Elem())...)
 		case f.Type.Kind() == reflect.Struct:
 			all = append(all, variablesOf(path+f.Tag.Get("json")+".", f.Type)...)
 		default:

@@ -16,7 +16,7 @@ import (
 // the secret. They belong to the goroutine of its stream.
 type identities struct {
 	mesh     string
-	notAfter time.Time // nothing lives longer than the token that it was given for
+	notAfter time.Time // nothing lives longer than the token that it was given for; zero: there is none
 	issued   func(*x509.Certificate)
 	token    string // the id of that token; "" where proxies need none
 	ledger   *ledger
@@ -130,7 +130,7 @@ func (ids *identities) make(ctx context.Context, name, service string, auth *aut
 // be made now.
 func (ids *identities) adoptable(leaf *x509.Certificate, now time.Time) bool {
 	key, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && key.Equal(ids.public) && now.Before(renewal(leaf)) && !leaf.NotAfter.After(ids.notAfter) &&
+	return ok && key.Equal(ids.public) && now.Before(renewal(leaf)) && (ids.notAfter.IsZero() || !leaf.NotAfter.After(ids.notAfter)) &&
 		!ids.ledger.isWithdrawn(ids.mesh, leaf)
 }
 

@@ -15,12 +15,12 @@ import (
 // Whoever was let in is judged again when something that let it in changes: the keys, the list of revoked tokens, the
 // Dataplane, the end of the token. A session that would not be let in now is closed now.
 
-// judgeTokens closes the sessions of a mesh whose tokens would not be let in now.
+// judgeTokens closes the sessions of a mesh, or of all for "", whose tokens would not be let in now.
 func (r *reconciler) judgeTokens(mesh string) {
 	r.mu.Lock()
 	var sessions []*session
 	for key, s := range r.sessions {
-		if key.Mesh == mesh {
+		if mesh == "" || key.Mesh == mesh {
 			sessions = append(sessions, s)
 		}
 	}
@@ -32,7 +32,7 @@ func (r *reconciler) judgeTokens(mesh string) {
 
 // judgeToken closes a session whose token would not be let in now, and reports whether it did.
 func (r *reconciler) judgeToken(s *session) bool {
-	err := r.keys.verifier().Judge(s.claims, time.Now())
+	err := r.keys.judge(s.claims, time.Now())
 	if err != nil {
 		_, err = refusal(err)
 		s.end(err)
@@ -59,8 +59,11 @@ func (r *reconciler) judgeDataplane(e store.Event) {
 	}
 }
 
-// expire closes the session at the end of its token. Where the clock was set back meanwhile, that is later.
+// expire closes the session at the end of its token, if it has one. Where the clock was set back meanwhile, that is later.
 func (s *session) expire() {
+	if s.claims.ExpiresAt.IsZero() {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expiry = time.AfterFunc(time.Until(s.claims.ExpiresAt), func() {
@@ -75,9 +78,9 @@ func refusal(err error) (check string, _ error) {
 	var r *token.Refusal
 	switch {
 	case errors.As(err, &r) && r.Reason.Boundary():
-		return string(r.Reason), status.Error(codes.PermissionDenied, r.Error())
+		return string(r.Reason), &refused{string(r.Reason), status.New(codes.PermissionDenied, r.Error())}
 	case errors.As(err, &r):
-		return string(r.Reason), status.Error(codes.Unauthenticated, r.Error())
+		return string(r.Reason), &refused{string(r.Reason), status.New(codes.Unauthenticated, r.Error())}
 	case status.Code(err) == codes.Unknown: // whoever was asked could not tell
 		return "unavailable", status.Error(codes.Unavailable, err.Error())
 	case status.Code(err) == codes.NotFound:

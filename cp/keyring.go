@@ -1,6 +1,7 @@
 package cp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"strconv"
@@ -9,6 +10,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -16,27 +19,62 @@ import (
 
 // keyring holds what tokens are verified with, the keys and the lists of revoked ones, so that a stranger's token costs
 // no look into the store. It is kept up to date by the reconciler, and is safe for concurrent use.
+//
+// The keys of the configuration go over those of the store.
 type keyring struct {
+	useSecrets bool // the keys in the store are used as well
+	open       bool // nobody needs a token
+
 	mu      sync.RWMutex
+	static  map[string]map[string]*rsa.PublicKey // by mesh, "" for any, and key id
 	keys    map[string]map[string]*rsa.PublicKey // by mesh and key id
 	revoked map[string]map[string]bool           // by mesh and token id
 }
 
-func newKeyring() *keyring {
-	return &keyring{keys: map[string]map[string]*rsa.PublicKey{}, revoked: map[string]map[string]bool{}}
+func newKeyring(useSecrets bool) *keyring {
+	return &keyring{
+		useSecrets: useSecrets,
+		static:     map[string]map[string]*rsa.PublicKey{},
+		keys:       map[string]map[string]*rsa.PublicKey{},
+		revoked:    map[string]map[string]bool{},
+	}
 }
 
 // verifier verifies tokens by what is in the keyring at that moment.
 func (k *keyring) verifier() token.Verifier { return token.Verifier{Keys: k, Revoked: k.isRevoked} }
 
+// judge says whether who was let in with these claims would be now.
+func (k *keyring) judge(c token.Claims, now time.Time) error {
+	if k.open {
+		return nil
+	}
+	return k.verifier().Judge(c, now)
+}
+
 // Key implements [token.Keys].
 func (k *keyring) Key(mesh, kid string) (*rsa.PublicKey, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	if key := k.keys[mesh][kid]; key != nil {
-		return key, nil
+	key := cmp.Or(k.static[mesh][kid], k.static[""][kid])
+	if key == nil && k.useSecrets {
+		key = k.keys[mesh][kid]
 	}
-	return nil, token.ErrNoKey
+	if key == nil {
+		return nil, token.ErrNoKey
+	}
+	return key, nil
+}
+
+// setStatic puts a key of the configuration in, for one mesh or for any (""), and reports whether it took another's place.
+func (k *keyring) setStatic(mesh, kid string, key *rsa.PublicKey) (changed bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.static[mesh] == nil {
+		k.static[mesh] = map[string]*rsa.PublicKey{}
+	}
+	old := k.static[mesh][kid]
+	k.static[mesh][kid] = key
+	return old != nil && !old.Equal(key)
 }
 
 func (k *keyring) isRevoked(mesh, id string) bool {
@@ -93,26 +131,32 @@ func (k *keyring) revoke(mesh string, s *policy.Secret) {
 type tokens struct {
 	resources resources
 	pin       string
+	issued    prometheus.Counter
 }
 
 // Issue implements issuer.
-func (t tokens) Issue(ctx context.Context, c token.Claims) (token.Raw, error) {
+func (t tokens) Issue(ctx context.Context, c token.Claims) (raw token.Raw, kid string, err error) {
 	keys, err := t.resources.signingKeys(ctx, c.Mesh)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if len(keys) == 0 {
-		return "", ErrNoSigningKey
+		return "", "", ErrNoSigningKey
 	}
 	newest := keys[len(keys)-1]
 	key, err := token.ParseKey(newest.secret.Data)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	now := time.Now()
 	c.IssuedAt, c.NotBefore = now.Add(-tokenBackdate), now.Add(-tokenBackdate)
 	c.Pin = t.pin
-	return token.Sign(token.SigningKey{KID: strconv.Itoa(newest.serial), Key: key}, c)
+	kid = strconv.Itoa(newest.serial)
+	raw, err = token.Sign(token.SigningKey{KID: kid, Key: key}, c)
+	if err == nil {
+		t.issued.Inc()
+	}
+	return raw, kid, err
 }
 
 // tokenBackdate is how long before its issue a token is already valid, for clocks that lag.

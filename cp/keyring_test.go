@@ -1,6 +1,7 @@
 package cp_test
 
 import (
+	"crypto/rsa"
 	"errors"
 	"strings"
 	"testing"
@@ -56,5 +57,48 @@ func TestKeyring(t *testing.T) {
 	}
 	if _, err := k.Key("default", "1"); !errors.Is(err, token.ErrNoKey) {
 		t.Errorf("a key whose secret is gone: %v", err)
+	}
+}
+
+// Keys of the configuration go over those of secrets, one for the mesh over one for any; and keys of secrets count only
+// where they are wanted.
+func TestStaticKeys(t *testing.T) {
+	t.Parallel()
+	parsed := func(pem []byte) *rsa.PublicKey {
+		key, err := token.ParseKey(pem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &key.PublicKey
+	}
+	own, mine, all := parsed(signingKey()), parsed(otherKey(t)), parsed(otherKey(t))
+	for _, useSecrets := range []bool{true, false} {
+		k := cp.NewStaticKeyring(useSecrets)
+		k.SetStatic("", "1", all)
+		k.SetStatic("", "2", all)
+		k.SetStatic("default", "2", mine)
+		for _, n := range []int{1, 2, 3} {
+			s := secret(keyName(n), signingKey())
+			if err := k.Apply(s.Key(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		third := own
+		if !useSecrets {
+			third = nil
+		}
+		for _, c := range []struct {
+			mesh, kid string
+			want      *rsa.PublicKey
+		}{
+			{"default", "1", all}, {"default", "2", mine}, {"default", "3", third}, {"other", "1", all}, {"other", "2", all}, {"other", "3", nil},
+		} {
+			if got, err := k.Key(c.mesh, c.kid); got != c.want && !(got != nil && c.want != nil && got.Equal(c.want)) || (err == nil) != (c.want != nil) {
+				t.Errorf("key %q of %q is not the one: %v", c.kid, c.mesh, err)
+			}
+		}
+		if k.SetStatic("default", "2", mine) || !k.SetStatic("default", "2", all) || k.SetStatic("new", "2", all) {
+			t.Error("what is new is not told from what is the same")
+		}
 	}
 }

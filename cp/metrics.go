@@ -14,6 +14,9 @@ type metrics struct {
 	registry     *prometheus.Registry
 	sessions     prometheus.Gauge
 	refusals     *prometheus.CounterVec
+	closed       *prometheus.CounterVec
+	tokens       prometheus.Counter
+	reloads      *prometheus.CounterVec
 	certificates prometheus.Counter
 	rejections   prometheus.Counter
 }
@@ -25,8 +28,17 @@ func newMetrics() *metrics {
 			Name: "koguma_sessions", Help: "Proxies that are connected.",
 		}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "koguma_refusals_total", Help: "Streams that were refused, by the check that failed.",
+			Name: "koguma_refusals_total", Help: "Streams and bootstraps that were refused, by the check that failed.",
 		}, []string{"check"}),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "koguma_sessions_closed_total", Help: "Streams of proxies that have ended, by the reason.",
+		}, []string{"reason"}),
+		tokens: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "koguma_tokens_issued_total", Help: "Data plane tokens that were issued.",
+		}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "koguma_public_key_reloads_total", Help: "Changes of public key files, by whether they were taken up: ok or failed.",
+		}, []string{"result"}),
 		certificates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "koguma_certificates_issued_total", Help: "Workload certificates that were signed.",
 		}),
@@ -34,7 +46,7 @@ func newMetrics() *metrics {
 			Name: "koguma_xds_rejections_total", Help: "Configurations that a proxy refused.",
 		}),
 	}
-	m.registry.MustRegister(m.sessions, m.refusals, m.certificates, m.rejections,
+	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.certificates, m.rejections,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -42,7 +42,7 @@ func boot(t *testing.T, change ...func(*cp.Config)) *plane {
 	p := &plane{t: t, log: new(logBuffer)}
 	cfg := cp.DefaultConfig()
 	cfg.Store.Type = cp.StoreMemory
-	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort = 0, 0, 0
+	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort, cfg.AdminServer.Local.Port = 0, 0, 0, 0
 	cfg.DPServer.Interface = "127.0.0.1"
 	cfg.Log = slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	for _, c := range change {
@@ -264,4 +264,15 @@ func (p *plane) eventually(what string, f func() bool) {
 			p.t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+// posts posts JSON, whatever comes of it.
+func (p *plane) posts(url, body string) response {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(p.t.Context(), "POST", url, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	return send(p.t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, r)
 }

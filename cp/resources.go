@@ -22,6 +22,8 @@ const maxAttempts = 8
 // upon is among its expectations, so it is still true when it happens.
 type resources struct {
 	store store.Store
+	// offline is whether tokens are made elsewhere, so that a mesh needs no key that signs them.
+	offline bool
 }
 
 // outcome is what a put came to.
@@ -92,9 +94,12 @@ func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh, old policy.R
 				fmt.Sprintf("cannot go from %q to %q in one step, which would cut every connection; disable mTLS first, then enable it again", was.Name, is.Name))
 		}
 	}
-	ops, err := rs.opsForFirstKey(ctx, m.Name)
-	if err != nil {
-		return nil, err
+	var ops []store.Op
+	if !rs.offline {
+		var err error
+		if ops, err = rs.opsForFirstKey(ctx, m.Name); err != nil {
+			return nil, err
+		}
 	}
 	if b := m.Enabled(); b != nil && b.Type == policy.BackendBuiltin {
 		ca, err := rs.opsForCA(ctx, m.Name, b)

@@ -16,14 +16,13 @@ import (
 	"time"
 
 	"koguma/policy"
-	"koguma/store"
 	"koguma/token"
 )
 
 // maxBody is the most that a request may send, but for that which puts a Secret.
 const maxBody = 1 << 20
 
-// api is the HTTP API: the one that kumactl talks to.
+// api is the HTTP API: the one that kumactl talks to, and that of the admin server.
 type api struct {
 	cfg        Config
 	resources  resources
@@ -31,7 +30,8 @@ type api struct {
 	watcher    watcher
 	log        *slog.Logger
 	instanceID string
-	dpPort     func() int // where the DP server listens; known once it does
+	dpPort     int        // where the DP server listens
+	adminPort  int        // where the admin server listens
 	revoking   sync.Mutex // one after the other, so that many at once do not wear each other out
 }
 
@@ -60,14 +60,10 @@ type answer struct {
 	audit   []any     // what the audit log should have besides the path: keys and values
 }
 
-// newAPI is the handler of the HTTP API.
-func newAPI(cfg Config, s store.Store, i issuer, w watcher, log *slog.Logger, instanceID string, dpPort func() int) http.Handler {
-	a := &api{
-		cfg: cfg, resources: resources{s}, issuer: i, watcher: w,
-		log: log, instanceID: instanceID, dpPort: dpPort,
-	}
+// handler serves these routes.
+func (a *api) handler(routes []route) http.Handler {
 	paths := map[string]map[string]route{}
-	for _, r := range a.routes() {
+	for _, r := range routes {
 		if paths[r.path] == nil {
 			paths[r.path] = map[string]route{}
 		}

@@ -43,13 +43,25 @@ type catalogBody struct {
 		Bootstrap struct {
 			URL string `json:"url"`
 		} `json:"bootstrap"`
+		// DataplaneToken is there while proxies need a token: agents go by that.
+		DataplaneToken *localAPI `json:"dataplaneToken,omitempty"`
+		Admin          localAPI  `json:"admin"`
 	} `json:"apis"`
+}
+
+// localAPI is a server that is reached from this machine only.
+type localAPI struct {
+	LocalURL string `json:"localUrl"`
 }
 
 func (a *api) catalog(r *http.Request) (answer, error) {
 	host := cmp.Or(a.cfg.General.AdvertisedHostname, hostOnly(r.Host), "localhost")
 	var body catalogBody
-	body.APIs.Bootstrap.URL = "https://" + net.JoinHostPort(host, strconv.Itoa(a.dpPort()))
+	body.APIs.Bootstrap.URL = "https://" + net.JoinHostPort(host, strconv.Itoa(a.dpPort))
+	body.APIs.Admin.LocalURL = "http://" + net.JoinHostPort("localhost", strconv.Itoa(a.adminPort))
+	if a.cfg.authnType() == AuthnDPToken {
+		body.APIs.DataplaneToken = &body.APIs.Admin
+	}
 	return answer{body: body}, nil
 }
 

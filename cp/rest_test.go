@@ -150,7 +150,7 @@ func TestInformation(t *testing.T) {
 	s := newServer(t)
 	for path, want := range map[string]string{
 		"/":        `"product":"Koguma","version":"` + cp.Version() + `","instanceId":"test-cp"`,
-		"/catalog": `{"apis":{"bootstrap":{"url":"https://localhost:5678"}}}`,
+		"/catalog": `{"apis":{"bootstrap":{"url":"https://localhost:5678"},"dataplaneToken":{"localUrl":"http://localhost:5679"},"admin":{"localUrl":"http://localhost:5679"}}}`,
 		"/config":  `"dataplaneDeregistrationDelay":"10s"`,
 	} {
 		if r := s.get(path); r.status != 200 || !strings.Contains(r.body, want) {

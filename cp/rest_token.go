@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"koguma/policy"
@@ -15,8 +16,8 @@ import (
 
 // issuer makes data plane tokens.
 type issuer interface {
-	// Issue signs with the newest key of the mesh that the claims name, or returns ErrNoSigningKey.
-	Issue(ctx context.Context, c token.Claims) (token.Raw, error)
+	// Issue signs with the newest key of the mesh that the claims name, and tells its id, or returns ErrNoSigningKey.
+	Issue(ctx context.Context, c token.Claims) (raw token.Raw, kid string, err error)
 }
 
 // ErrNoSigningKey says that a mesh has no key that could sign a token.
@@ -41,29 +42,29 @@ type tokenRequest struct {
 }
 
 func (a *api) issueToken(r *http.Request) (answer, error) {
+	return a.issue(r, func(*tokenRequest) error { return nil })
+}
+
+// issue answers with the token that the body asks for, if allow has nothing against it.
+func (a *api) issue(r *http.Request, allow func(*tokenRequest) error) (answer, error) {
+	if ok, setting := a.cfg.issues(); !ok {
+		return answer{}, refuse(http.StatusNotFound, "Not found", "this control plane issues no tokens, because "+setting+
+			" is false; make them with kumactl generate dataplane-token --signing-key-path FILE --kid ID")
+	}
 	if err := noQuery(r); err != nil {
 		return answer{}, err
 	}
-	data, err := io.ReadAll(r.Body)
-	if err != nil {
-		return answer{}, badBody(err)
-	}
-	var req tokenRequest
-	if err := policy.Decode(data, &req); err != nil {
-		return answer{}, err
-	}
-	life, err := req.check()
+	req, life, err := readTokenRequest(r.Body)
 	if err != nil {
 		return answer{}, err
 	}
-	mesh, err := a.resources.find(r.Context(), policy.Key{Type: policy.TypeMesh, Name: req.Mesh})
-	if err != nil {
+	if err := allow(&req); err != nil {
 		return answer{}, err
 	}
-	if mesh == nil {
-		return answer{}, parameter("mesh", fmt.Sprintf("there is no mesh %q", req.Mesh))
+	if err := a.checkTokenMesh(r.Context(), req.Mesh); err != nil {
+		return answer{}, err
 	}
-	raw, err := a.issuer.Issue(r.Context(), token.Claims{
+	raw, kid, err := a.issuer.Issue(r.Context(), token.Claims{
 		Name: req.Name, Mesh: req.Mesh, Tags: req.Tags, Type: req.Type, ExpiresAt: time.Now().Add(life),
 	})
 	if err != nil {
@@ -73,12 +74,43 @@ func (a *api) issueToken(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	ans := answer{token: raw, audit: []any{"mesh", claims.Mesh, "name", claims.Name, "jti", claims.ID}}
+	return answer{token: raw, warning: a.tokenWarning(&req, claims), audit: []any{
+		"mesh", claims.Mesh, "name", claims.Name, "jti", claims.ID, "kid", kid, "exp", claims.ExpiresAt,
+	}}, nil
+}
+
+// tokenWarning is what whoever asked for a token may not have meant.
+func (a *api) tokenWarning(req *tokenRequest, claims token.Claims) string {
+	var warnings []string
 	if req.ValidFor == "" {
-		ans.warning = "the token is valid for 10 years, because no validity was given; give one, such as 720h"
+		warnings = append(warnings, "the token is valid for 10 years, because no validity was given; give one, such as 720h")
 		a.log.Warn("a token was issued for 10 years, because the request gave no validity", "mesh", req.Mesh, "jti", claims.ID)
 	}
-	return ans, nil
+	if !a.cfg.DPServer.Authn.DPProxy.DPToken.Validator.UseSecrets {
+		warnings = append(warnings, warnUnusable)
+	}
+	return strings.Join(warnings, "; ")
+}
+
+func (a *api) checkTokenMesh(ctx context.Context, name string) error {
+	mesh, err := a.resources.find(ctx, policy.Key{Type: policy.TypeMesh, Name: name})
+	if err == nil && mesh == nil {
+		err = parameter("mesh", fmt.Sprintf("there is no mesh %q", name))
+	}
+	return err
+}
+
+// readTokenRequest reads what token is asked for, and how long it should live.
+func readTokenRequest(body io.Reader) (req tokenRequest, life time.Duration, err error) {
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return req, 0, badBody(err)
+	}
+	if err := policy.Decode(data, &req); err != nil {
+		return req, 0, err
+	}
+	life, err = req.check()
+	return req, life, err
 }
 
 // check makes the tags canonical, and is how long the token should live.

@@ -224,12 +224,15 @@ func (s *session) Close(left bool) {
 		s.timer.Stop()
 	}
 	s.mu.Lock()
-	s.expiry.Stop()
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
 	s.mu.Unlock()
 	cause := context.Cause(s.ctx)
 	if left {
 		cause = nil
 	}
+	s.metrics.closed.WithLabelValues(closing(left, cause)).Inc()
 	// Who was judged and put out is no longer sent anybody, although its Envoy may still be there.
 	out := status.Code(cause) == codes.Unauthenticated || status.Code(cause) == codes.PermissionDenied
 	s.reconciler.part(s, left, out)

@@ -28,6 +28,7 @@ func StartControlPlane(ctx context.Context, dir string, env ...string) (*Control
 		"KUMA_DP_SERVER_INTERFACE=127.0.0.1",
 		"KUMA_DP_SERVER_PORT=0",
 		"KUMA_DIAGNOSTICS_SERVER_PORT=0",
+		"KUMA_ADMIN_SERVER_LOCAL_PORT=0",
 	}, env...)})
 	if err != nil {
 		return nil, err

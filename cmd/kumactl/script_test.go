@@ -57,7 +57,7 @@ func cmdKumaCP(ts *testscript.TestScript, _ bool, args []string) {
 func startCP(ts *testscript.TestScript) (address string) {
 	cfg := cp.DefaultConfig()
 	cfg.Store.Type = cp.StoreMemory
-	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort = 0, 0, 0
+	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort, cfg.AdminServer.Local.Port = 0, 0, 0, 0
 	cfg.DPServer.Interface = "127.0.0.1"
 	cfg.Log = slog.New(slog.DiscardHandler)
 	plane, err := cp.New(cfg)

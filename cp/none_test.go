@@ -1,0 +1,149 @@
+package cp_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	"koguma/cp"
+	"koguma/token"
+	"koguma/xds"
+)
+
+// withoutAuthentication are the ways to turn authentication off.
+func withoutAuthentication() map[string]func(*cp.Config) {
+	return map[string]func(*cp.Config){
+		"authn":    func(c *cp.Config) { c.DPServer.Authn.DPProxy.Type = cp.AuthnNone },
+		"old":      func(c *cp.Config) { c.DPServer.Auth.Type = cp.AuthnNone },
+		"very old": func(c *cp.Config) { c.AdminServer.APIs.DataplaneToken.Enabled = false },
+	}
+}
+
+// Without authentication any proxy is what it says it is: without a token, and whatever a token says that comes along.
+// What it brings is still checked.
+func TestWithoutAuthentication(t *testing.T) {
+	t.Parallel()
+	for name, off := range withoutAuthentication() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := boot(t, off).reach()
+			for i, tokens := range [][]string{nil, {"nonsense"}, {sign(t, token.Claims{Mesh: "other", Name: "x"})}} {
+				s := p.open(p.conn, variants[i%2], tokens...)
+				s.askAs(node(t, "default.web-1", brought(dataplane("web-1", "web"))), xds.TypeCluster)
+				s.expect(xds.TypeCluster)
+				s.leave()
+			}
+			for id, d := range map[string]string{
+				"default.web-2": dataplane("web-1", "web"), "other.web-1": dataplane("web-1", "web"), "default": dataplane("web-1", "web"),
+				"default.web-1": strings.Replace(dataplane("web-1", "web"), address("web-1"), "0.0.0.0", 1),
+			} {
+				s := p.open(p.conn, "sotw")
+				s.askAs(node(t, id, brought(d)), xds.TypeCluster)
+				if _, err := s.ads.recv(); err == nil {
+					t.Errorf("%s came in with %s", id, d)
+				}
+			}
+			for _, r := range []response{p.ask(p.addrs.Diagnostics.String() + "/ready"), {body: p.log.String(), status: 200}} {
+				if r.status != 200 || !strings.Contains(r.body, "authentication is off: any proxy") {
+					t.Errorf("%d %s", r.status, r.body)
+				}
+			}
+		})
+	}
+	if p := start(t); strings.Contains(p.ask(p.addrs.Diagnostics.String()+"/ready").body+p.log.String(), "warning") {
+		t.Errorf("a warning with authentication: %s", p.log)
+	}
+}
+
+// ask gets a page.
+func (p *plane) ask(hostPath string) response {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(p.t.Context(), "GET", "http://"+hostPath, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return send(p.t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, r)
+}
+
+// Who came in without a token has certificates, old ones and new ones, and stays whatever becomes of keys and lists.
+// Its Dataplane still ends it.
+func TestSessionWithoutToken(t *testing.T) {
+	t.Parallel()
+	p := boot(t, withoutAuthentication()["authn"]).reach()
+	p.mtls("1h")
+	web := brought(dataplane("web-1", "web"))
+	key := newSigner(t)
+	join := func(held ...string) (*stream, update) {
+		t.Helper()
+		s := p.open(p.conn, "sotw")
+		s.askAs(node(t, "default.web-1", web), xds.TypeCluster)
+		s.expect(xds.TypeCluster)
+		s.askAs(node(t, "default.web-1", csrOf(t, key, held...)), xds.TypeSecret, identity, trust)
+		return s, s.expect(xds.TypeSecret)
+	}
+	first, u := join()
+	verify(t, u, identity, "spiffe://default/web")
+	again, u2 := join(held(u.secret(t, identity)))
+	first.ended(codes.AlreadyExists)
+	if held(u2.secret(t, identity)) != held(u.secret(t, identity)) {
+		t.Error("a certificate was made although the proxy had one")
+	}
+	const list = "dataplane-token-revocations-default"
+	p.put("/meshes/default/secrets/"+list, secretJSON(list, []byte(",0,web-1")))
+	p.put("/meshes/default/secrets/"+keyName(2), secretJSON(keyName(2), signingKey()))
+	p.delete("/meshes/default/secrets/" + keyName(1))
+	p.permit("p", "web", "after-all-that")
+	again.ask(xds.TypeListener)
+	p.eventually("the permission", func() bool {
+		return strings.Contains(fmt.Sprint(again.expect(xds.TypeListener).resources), "after-all-that")
+	})
+	p.delete("/meshes/default/dataplanes/web-1")
+	again.ended(codes.NotFound)
+	for reason, want := range map[string]int{"superseded": 1, "dataplane-deleted": 1} {
+		p.eventually("the session to be counted", func() bool { return p.metric(`koguma_sessions_closed_total{reason="`+reason+`"}`) == want })
+	}
+}
+
+// A bootstrap without a token is one that Envoy accepts, and in which there is none.
+func TestBootstrapWithoutToken(t *testing.T) {
+	t.Parallel()
+	p := boot(t, withoutAuthentication()["old"]).reach()
+	p.apply("web-1", dataplane("web-1", "web"))
+	dir, err := os.MkdirTemp("", "koguma")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	for _, raw := range []string{"", "non sense"} {
+		got := p.askBootstrap("", map[string]any{"mesh": "default", "name": "web-1", "workdir": dir, "dataplaneToken": raw})
+		if got.status != 200 || strings.Contains(got.body, "authorization") || strings.Contains(got.body, "sense") {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+		envoyAccepts(t, []byte(got.body))
+	}
+}
+
+// The catalog tells agents whether they need a token. Tokens are issued all the same, but where the API for them is off.
+func TestCatalogWithoutAuthentication(t *testing.T) {
+	t.Parallel()
+	for name, off := range withoutAuthentication() {
+		s := newServer(t, off)
+		var c struct {
+			APIs struct{ DataplaneToken, Admin *struct{ LocalURL string } }
+		}
+		if err := json.Unmarshal([]byte(s.get("/catalog").body), &c); err != nil || c.APIs.DataplaneToken != nil || c.APIs.Admin == nil {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+		r := s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"default","validFor":"1h"}`})
+		if name == "very old" {
+			r.wantProblem(t, 404, "adminServer.apis.dataplaneToken.enabled")
+		} else if r.status != 200 {
+			t.Errorf("%s: no token: %d %s", name, r.status, r.body)
+		}
+	}
+}
