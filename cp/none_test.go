@@ -32,6 +32,7 @@ func TestWithoutAuthentication(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := boot(t, off).reach()
+			p.apply("web-1", dataplane("web-1", "web")) // so that it does not go with its proxy
 			for i, tokens := range [][]string{nil, {"nonsense"}, {sign(t, token.Claims{Mesh: "other", Name: "x"})}} {
 				s := p.open(p.conn, variants[i%2], tokens...)
 				s.askAs(node(t, "default.web-1", brought(dataplane("web-1", "web"))), xds.TypeCluster)

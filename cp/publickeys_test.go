@@ -179,6 +179,8 @@ func TestKeyFileChanges(t *testing.T) {
 	swap("v0", at("..data"))
 	swap("..data/key.pem", at("key.pem"))
 	p := boot(t, validator(false, false, cp.PublicKeyConf{KID: "k", KeyFile: at("key.pem")}, cp.PublicKeyConf{KID: "stays", Key: public[0]})).reach()
+	p.apply("dp-1", dataplane("dp-1", "web")) // so that they do not go with their proxies
+	p.apply("dp-2", dataplane("dp-2", "web"))
 	kept := p.comes(signBy(t, keys[0], "stays", token.Claims{Mesh: "default"}), "kept")
 	by := func(i int) string { return signBy(t, keys[i], "k", token.Claims{Mesh: "default"}) }
 	far := filepath.Join(t.TempDir(), "far.pem")

@@ -131,6 +131,7 @@ func TestClosingsAreCounted(t *testing.T) {
 	}
 	const list = "dataplane-token-revocations-default"
 	mesh := func(id string) string { return sign(t, token.Claims{Mesh: "default", ID: id}) }
+	p.apply("dp-1", dataplane("dp-1", "web")) // so that it does not go with its proxy
 	closed("left", func() { p.comes(mesh("a"), "dp-1").leave() })
 	closed("broken", func() { p.comes(mesh("a"), "dp-1").cancel() })
 	p.comes(mesh("a"), "dp-2")
