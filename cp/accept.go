@@ -52,7 +52,29 @@ func (a *acceptor) Accept(ctx context.Context, node *corev3.Node, end func(error
 	s.ctx, s.end = ctx, end
 	s.expire()
 	a.reconciler.join(s)
+	if err := a.recheck(ctx, s); err != nil {
+		_, err = refusal(err)
+		end(err)
+	}
 	return s, nil
+}
+
+// recheck judges a session once more when it is among those that changes are judged for: what was withdrawn before that,
+// and after it was let in, nobody has held against it.
+func (a *acceptor) recheck(ctx context.Context, s *session) error {
+	if !a.open {
+		if err := a.verifier.Judge(s.claims, time.Now()); err != nil {
+			return err
+		}
+	}
+	d, err := a.stored(ctx, s.key)
+	if err != nil {
+		return err
+	}
+	if d == nil {
+		return status.Errorf(codes.NotFound, "%s has been deleted", s.key)
+	}
+	return s.claims.Admit(d)
 }
 
 func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (*session, error) {

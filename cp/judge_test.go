@@ -1,11 +1,20 @@
 package cp_test
 
 import (
+	"context"
+	"crypto/rsa"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	grpcmetadata "google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
+	"koguma/cp"
+	"koguma/policy"
+	"koguma/store"
 	"koguma/token"
 )
 
@@ -72,4 +81,76 @@ func otherKey(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return key
+}
+
+// brief is a key that is gone when it has been asked for once.
+type brief struct {
+	oneKey
+	asked *atomic.Int32
+}
+
+func (k brief) Key(mesh, kid string) (*rsa.PublicKey, error) {
+	if k.asked.Add(1) > 1 {
+		return nil, token.ErrNoKey
+	}
+	return k.oneKey.Key(mesh, kid)
+}
+
+// briefStore is a store in which a Dataplane is another, or gone, when it has been written.
+type briefStore struct {
+	store.Store
+	then policy.Resource
+}
+
+func (s briefStore) Write(ctx context.Context, ops ...store.Op) error {
+	err := s.Store.Write(ctx, ops...)
+	for _, op := range ops {
+		d, ok := op.Put.(*policy.Dataplane)
+		switch {
+		case err != nil || !ok:
+		case s.then == nil:
+			err = store.Delete(ctx, s.Store, d.Key())
+		default:
+			err = s.Store.Write(ctx, store.Op{Put: s.then, Expect: store.Any})
+		}
+	}
+	return err
+}
+
+// What is withdrawn just while a proxy comes in ends its session all the same.
+func TestWithdrawnWhileComingIn(t *testing.T) {
+	t.Parallel()
+	key, err := token.ParseKey(signingKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := sign(t, token.Claims{Mesh: "default", Tags: map[string][]string{"kuma.io/service": {"web"}}})
+	for name, c := range map[string]struct {
+		keys  token.Keys
+		store func(store.Store) store.Store
+		want  codes.Code
+	}{
+		"nothing":       {oneKey{&key.PublicKey}, func(s store.Store) store.Store { return s }, codes.OK},
+		"the key":       {brief{oneKey{&key.PublicKey}, new(atomic.Int32)}, func(s store.Store) store.Store { return s }, codes.Unauthenticated},
+		"the Dataplane": {oneKey{&key.PublicKey}, func(s store.Store) store.Store { return briefStore{s, nil} }, codes.NotFound},
+		"what the Dataplane stands for": {oneKey{&key.PublicKey},
+			func(s store.Store) store.Store { return briefStore{s, parse(t, dataplane("dp-1", "api"))} }, codes.PermissionDenied},
+	} {
+		memory := store.NewMemory()
+		if err := memory.Write(t.Context(), store.Op{Put: mesh("default"), Expect: store.Absent}); err != nil {
+			t.Fatal(err)
+		}
+		core := cp.NewCore(c.store(memory), c.keys, time.Hour, slog.New(slog.DiscardHandler))
+		var end error
+		ctx := grpcmetadata.NewIncomingContext(t.Context(), grpcmetadata.Pairs("authorization", web))
+		s, err := core.Accept(ctx, node(t, "default.dp-1", brought(dataplane("dp-1", "web"))), func(err error) { end = err })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.Code(end) != c.want {
+			t.Errorf("%s: it ended with %v, want %v", name, end, c.want)
+		}
+		s.Close(false)
+		memory.Close()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rsa"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -141,7 +142,7 @@ func (t tokens) Issue(ctx context.Context, c token.Claims) (raw token.Raw, kid s
 		return "", "", err
 	}
 	if len(keys) == 0 {
-		return "", "", ErrNoSigningKey
+		return "", "", fmt.Errorf("mesh %q: %w; make one with kumactl rotate signing-key --mesh %s", c.Mesh, ErrNoSigningKey, c.Mesh)
 	}
 	newest := keys[len(keys)-1]
 	key, err := token.ParseKey(newest.secret.Data)

@@ -2,7 +2,6 @@ package cp
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -21,6 +20,8 @@ const (
 	refusalPause = time.Second
 	// maxRefusedPeers is how many peers are told apart. Those beyond share one line.
 	maxRefusedPeers = 1024
+	// maxNode is how much is written of what a proxy says that it is, in bytes.
+	maxNode = 300
 )
 
 // refusals keeps account of the proxies that were refused: each is counted, and for each peer address there is at most
@@ -51,7 +52,7 @@ func (r *refusals) add(verb, peer, node, check string, err error) {
 	if !ok {
 		return
 	}
-	attrs := []any{"peer", peer, "verb", verb, "node", fmt.Sprintf("%.300q", node), "check", check}
+	attrs := []any{"peer", peer, "verb", verb, "node", node[:min(len(node), maxNode)], "check", check}
 	if t, ok := errors.AsType[*token.Refusal](err); ok && t.KeyID != "" {
 		attrs = append(attrs, "jti", t.ID, "kid", t.KeyID)
 	}
