@@ -192,12 +192,12 @@ func TestConfigPublicKeyRefusals(t *testing.T) {
 		"[1].kid: must be 1 to 64":                                           "{key: " + quoted + "}",
 		"[1].kid: must be 1 to 64 letters":                                   "{kid: ../a, key: " + quoted + "}",
 		"[1].kid: " + place + "[0] has the same kid \"a\" for the same mesh": good,
-		"[1].mesh: ":                               "{kid: b, mesh: A_b, key: " + quoted + "}",
-		"[1].key: missing":                         "{kid: b}",
-		"[1].key: there is a keyFile as well":      "{kid: b, keyFile: /k, key: " + quoted + "}",
-		"[1].key: public key: it is a private key": "{kid: b, key: " + private + "}",
-		"[1].key: public key: it is not PEM":       "{kid: b, key: canary}",
-		`publicKeys[1]: unknown field "keyfile"`:   "{kid: b, keyfile: /k}",
+		"[1].mesh: ":                                 "{kid: b, mesh: A_b, key: " + quoted + "}",
+		"[1].key: missing":                           "{kid: b}",
+		"[1].key: there is a keyFile as well":        "{kid: b, keyFile: /k, key: " + quoted + "}",
+		"[1].key: public key: it is the private one": "{kid: b, key: " + private + "}",
+		"[1].key: public key: it is not PEM":         "{kid: b, key: canary}",
+		`publicKeys[1]: unknown field "keyfile"`:     "{kid: b, keyfile: /k}",
 	} {
 		_, err := cp.Load(publicKeys(t, good, entry), []string{"HOME=/h"})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), place+"[1]") || strings.Contains(err.Error(), "canary") ||

@@ -29,7 +29,7 @@ func (r *reconciler) Tokens(mesh string) []tokenInUse {
 	r.mu.Lock()
 	var all []tokenInUse
 	for key, s := range r.sessions {
-		if key.Mesh == mesh {
+		if key.Mesh == mesh && s.claims.KeyID != "" { // without authentication nobody has one
 			all = append(all, tokenInUse{proxy: key, claims: s.claims})
 		}
 	}
