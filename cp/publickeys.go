@@ -74,6 +74,7 @@ func (p *publicKeys) run(ctx context.Context) error {
 		return nil
 	}
 	var events <-chan fsnotify.Event
+	var lost <-chan error // events that could not be told
 	if w, err := fsnotify.NewWatcher(); err != nil {
 		p.log.Debug("key files are polled only", "error", err)
 	} else {
@@ -83,7 +84,7 @@ func (p *publicKeys) run(ctx context.Context) error {
 				p.log.Debug("a key file is polled only", "setting", f.field, "error", err)
 			}
 		}
-		events = w.Events
+		events, lost = w.Events, w.Errors
 	}
 	poll := time.NewTicker(publicKeyPoll)
 	defer poll.Stop()
@@ -91,9 +92,13 @@ func (p *publicKeys) run(ctx context.Context) error {
 	for {
 		select {
 		case <-events:
-			settled = time.After(publicKeySettle)
+			if settled == nil {
+				settled = time.After(publicKeySettle)
+			}
 			continue
+		case <-lost:
 		case <-settled:
+			settled = nil
 		case <-poll.C:
 		case <-ctx.Done():
 			return ctx.Err()
