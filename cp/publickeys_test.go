@@ -146,18 +146,31 @@ func TestStaticKeyHidesSecret(t *testing.T) {
 	p.turnedAway(p.rest("POST", "/tokens/dataplane", `{"mesh":"default","validFor":"1h"}`), "signature")
 }
 
+// write makes a file what the text says.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// swap makes a symbolic link to the target of what there is, in one step.
+func swap(t *testing.T, target, link string) {
+	t.Helper()
+	if err := os.Symlink(target, link+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(link+".new", link); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A key file that changes is taken up within a second, however it is changed; who came in by the key that was there is
-// put out, and nobody else. What cannot be read changes nothing but the log and the metric.
+// put out, and nobody else.
 func TestKeyFileChanges(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir, far := t.TempDir(), filepath.Join(t.TempDir(), "far.pem")
 	at := func(elem ...string) string { return filepath.Join(dir, filepath.Join(elem...)) }
-	write := func(path, text string) {
-		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	keys := [][]byte{signingKey(), otherKey(t)}
 	var public [2]string
 	for i := range keys {
@@ -165,42 +178,28 @@ func TestKeyFileChanges(t *testing.T) {
 		if err := os.Mkdir(at(fmt.Sprint("v", i)), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		write(at(fmt.Sprint("v", i), "key.pem"), public[i])
+		write(t, at(fmt.Sprint("v", i), "key.pem"), public[i])
 	}
-	swap := func(target, link string) {
-		t.Helper()
-		if err := os.Symlink(target, link+".new"); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(link+".new", link); err != nil {
-			t.Fatal(err)
-		}
-	}
-	swap("v0", at("..data"))
-	swap("..data/key.pem", at("key.pem"))
+	swap(t, "v0", at("..data"))
+	swap(t, "..data/key.pem", at("key.pem"))
 	p := boot(t, validator(false, false, cp.PublicKeyConf{KID: "k", KeyFile: at("key.pem")}, cp.PublicKeyConf{KID: "stays", Key: public[0]})).reach()
-	p.apply("dp-1", dataplane("dp-1", "web")) // so that they do not go with their proxies
-	p.apply("dp-2", dataplane("dp-2", "web"))
+	p.apply("dp-1", dataplane("dp-1", "web")) // so that it does not go with its proxy
 	kept := p.comes(signBy(t, keys[0], "stays", token.Claims{Mesh: "default"}), "kept")
 	by := func(i int) string { return signBy(t, keys[i], "k", token.Claims{Mesh: "default"}) }
-	far := filepath.Join(t.TempDir(), "far.pem")
 	for i, change := range []struct {
 		name string
 		do   func(text string)
 	}{
-		{"its folder is another", func(string) { swap("v1", at("..data")) }},
+		{"its folder is another", func(string) { swap(t, "v1", at("..data")) }},
 		{"it is replaced", func(text string) {
-			write(at("new"), text)
+			write(t, at("new"), text)
 			if err := os.Rename(at("new"), at("key.pem")); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		{"it is written in place", func(text string) { write(at("key.pem"), text) }},
-		{"it is a link to another folder", func(text string) {
-			write(far, text)
-			swap(far, at("key.pem"))
-		}},
-		{"the other end of the link is written", func(text string) { write(far, text) }}, // in a folder that is not watched
+		{"it is written in place", func(text string) { write(t, at("key.pem"), text) }},
+		{"it is a link to another folder", func(text string) { write(t, far, text); swap(t, far, at("key.pem")) }},
+		{"the other end of the link is written", func(text string) { write(t, far, text) }}, // in a folder that is not watched
 	} {
 		now, then := i%2, (i+1)%2
 		s := p.comes(by(now), "dp-1")
@@ -213,29 +212,39 @@ func TestKeyFileChanges(t *testing.T) {
 		p.turnedAway(by(now), "signature")
 		p.comes(by(then), "dp-1").leave()
 	}
-	if n := p.metric(`koguma_public_key_reloads_total{result="ok"}`); n != 5 {
-		t.Errorf("%d changes counted, want 5", n)
+	kept.leave()
+	for _, name := range []string{`koguma_public_key_reloads_total{result="ok"}`, `koguma_sessions_closed_total{reason="key"}`} {
+		if n := p.metric(name); n != 5 {
+			t.Errorf("%s is %d, want 5", name, n)
+		}
 	}
-	live := p.comes(by(1), "dp-1")
+}
+
+// A key file that cannot be read any more changes nothing but the log, once for each way, and the metric.
+func TestKeyFileSpoilt(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "key.pem")
+	public, _ := publicPEM(t, signingKey())
+	write(t, path, public)
+	p := boot(t, validator(false, false, cp.PublicKeyConf{KID: "k", KeyFile: path})).reach()
+	raw := signBy(t, signingKey(), "k", token.Claims{Mesh: "default"})
+	p.apply("dp-1", dataplane("dp-1", "web")) // so that it does not go with its proxy
+	live := p.comes(raw, "live")
 	for i, spoil := range []func() error{
-		func() error { return os.WriteFile(far, []byte("canary"), 0o600) },
-		func() error { return os.Remove(at("key.pem")) },
-		func() error { return syscall.Mkfifo(at("key.pem"), 0o600) },
+		func() error { return os.WriteFile(path, []byte("canary"), 0o600) },
+		func() error { return os.Remove(path) },
+		func() error { return syscall.Mkfifo(path, 0o600) },
 	} {
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}
 		p.eventually("the failure to be counted", func() bool { return p.metric(`koguma_public_key_reloads_total{result="failed"}`) == i+1 })
-		p.comes(by(1), "dp-2").leave()
+		p.comes(raw, "dp-1").leave()
 	}
 	if log := p.log.String(); strings.Count(log, "level=ERROR") != 3 || strings.Contains(log, "canary") {
 		t.Errorf("the log should have each failure once, and nothing of the file: %s", log)
 	}
 	live.leave()
-	kept.leave()
-	if n := p.metric(`koguma_sessions_closed_total{reason="key"}`); n != 5 {
-		t.Errorf("%d sessions closed for their keys, want 5", n)
-	}
 }
 
 // A key file that cannot be read at the start ends it, with the place of the setting.
