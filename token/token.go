@@ -4,6 +4,8 @@
 // agree before a proxy is served. What cannot be read or enforced is a [Refusal], never a default: the text is decoded
 // strictly here, and only the signature is left to golang-jwt.
 //
+// A proxy has its token from a [Source], which follows the file that it is in.
+//
 // A token is a secret. [Raw] hides it from logs and JSON, and no error of this package has any of its text.
 package token
 
