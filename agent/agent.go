@@ -30,6 +30,7 @@ import (
 type Agent struct {
 	cfg      Config
 	cp       *controlPlane
+	token    *credential
 	identity *identity
 	state    *state
 	metrics  *metrics
@@ -43,11 +44,14 @@ type Agent struct {
 
 // New checks the configuration. It opens nothing. The error says which setting is wrong, and never has a token in it.
 func New(cfg Config) (*Agent, error) {
-	pin, err := cfg.complete(time.Now())
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	cp, err := newControlPlane(cfg)
 	if err != nil {
 		return nil, err
 	}
-	cp, err := newControlPlane(cfg, pin)
+	cred, err := newCredential(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +63,10 @@ func New(cfg Config) (*Agent, error) {
 		cfg:      cfg,
 		base:     secretNames(cfg),
 		cp:       cp,
+		token:    cred,
 		identity: id,
 		state:    newState(),
-		metrics:  newMetrics(id),
+		metrics:  newMetrics(id, cred),
 		leave:    make(chan struct{}),
 		hurry:    make(chan struct{}),
 	}, nil
@@ -73,9 +78,12 @@ func (a *Agent) Hurry() { a.hurryOne.Do(func() { close(a.hurry) }) }
 
 // Run starts Envoy and serves it until ctx ends. Then it says good-bye: the readiness turns, the control plane is told,
 // Envoy closes its listeners, open connections get the drain time to end, and Envoy is stopped. Run returns earlier, with
-// an error, when the control plane refuses the proxy before it has ever let it in, or when Envoy cannot be started.
-// When it returns there is no process, no file and no goroutine left of it.
+// an error, when there is no good token in the file at the start, when the control plane refuses the proxy before it has
+// ever let it in, or when Envoy cannot be started. When it returns there is no process, no file and no goroutine left of it.
 func (a *Agent) Run(ctx context.Context) (err error) {
+	if err := a.token.source.Load(); err != nil {
+		return err
+	}
 	dir, remove, err := makeDir(a.cfg.WorkDir)
 	if err != nil {
 		return err
@@ -104,6 +112,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group.Go(func() error { defer close(gone); return process.Run(withEnvoy) })
 	group.Go(func() error { return a.serveADS(running, ads) })
 	group.Go(func() error { return a.serveReadiness(running, ready, admin(dir)) })
+	group.Go(func() error { return a.token.source.Run(running) })
+	group.Go(func() error { a.token.warn(running); return nil })
 	group.Go(func() error { defer close(parted); return a.stayConnected(running) })
 	group.Go(func() error {
 		select {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
 
 	"koguma/certs"
@@ -27,9 +26,15 @@ type Config struct {
 	// only where the DP server is.
 	CPAddress string
 	// CACert has the certificates, in PEM, of the authorities that the DP server's certificate may come from. Empty:
-	// the one that the token pins, or those of the system if it pins none.
+	// the one that the token pins; if it pins none, LocalCA's; if that finds none, those of the system.
 	CACert []byte
-	Token  token.Raw
+	// LocalCA finds the CA, in PEM, of a control plane on this host; nothing if there is none. nil: there never is. It is
+	// asked before each connection that needs it.
+	LocalCA func() ([]byte, error)
+	// TokenFile has the token, and is followed: another token in it is taken up without a break. Token is the token
+	// itself, for as long as the agent runs. Without either, the control plane must have its authentication switched off.
+	TokenFile string
+	Token     token.Raw
 	// RetryBackoff bounds the pause between two attempts to connect before the proxy has ever been let in; RetryMax is
 	// how long the attempts go on.
 	RetryBackoff time.Duration // 3s
@@ -65,8 +70,8 @@ const (
 	DefaultReadinessPort  = 9902
 )
 
-// complete fills in the defaults, checks everything, and returns the pin that the token carries.
-func (c *Config) complete(now time.Time) (pin string, err error) {
+// complete fills in the defaults, and checks everything but the token and the CA.
+func (c *Config) complete() error {
 	c.CPAddress = cmp.Or(c.CPAddress, DefaultCPAddress)
 	c.RetryBackoff = cmp.Or(c.RetryBackoff, DefaultRetryBackoff)
 	c.RetryMax = cmp.Or(c.RetryMax, DefaultRetryMax)
@@ -75,19 +80,19 @@ func (c *Config) complete(now time.Time) (pin string, err error) {
 	c.Stdout = orDiscard(c.Stdout)
 	c.Stderr = orDiscard(c.Stderr)
 	if err := c.checkNames(); err != nil {
-		return "", err
+		return err
 	}
 	switch {
 	case c.RetryBackoff < 0, c.RetryMax < 0, c.EnvoyDrainTime < 0, c.DrainTime < 0:
-		return "", errors.New("a negative duration; the retry and drain times are at least 0s")
+		return errors.New("a negative duration; the retry and drain times are at least 0s")
 	case c.EnvoyDrainTime%time.Second != 0:
-		return "", fmt.Errorf("envoy's drain time %v: it takes whole seconds only", c.EnvoyDrainTime)
+		return fmt.Errorf("envoy's drain time %v: it takes whole seconds only", c.EnvoyDrainTime)
 	case c.Concurrency < 0:
-		return "", fmt.Errorf("concurrency %d: at least 0", c.Concurrency)
+		return fmt.Errorf("concurrency %d: at least 0", c.Concurrency)
 	case c.ReadinessPort < 0 || c.ReadinessPort > 65535:
-		return "", fmt.Errorf("readiness port %d: choose one of 1 to 65535", c.ReadinessPort)
+		return fmt.Errorf("readiness port %d: choose one of 1 to 65535", c.ReadinessPort)
 	}
-	return c.checkToken(now)
+	return nil
 }
 
 func orDiscard(w io.Writer) io.Writer {
@@ -122,30 +127,6 @@ func (c *Config) checkNames() error {
 		return fmt.Errorf("--mesh %q: %w", c.Mesh, err)
 	}
 	return nil
-}
-
-// checkToken finds out what a glance at the token can tell, so that nobody waits for the control plane to say it.
-func (c *Config) checkToken(now time.Time) (pin string, err error) {
-	again := fmt.Sprintf("make one with: kumactl generate dataplane-token --mesh %s --name %s --valid-for 720h", c.Mesh, c.Name)
-	if c.Token == "" {
-		return "", errors.New("no token; " + again + " and give it with --dataplane-token-file")
-	}
-	if strings.ContainsAny(string(c.Token), "\r\n") {
-		return "", errors.New("the token has a line break in it; it is one line, " + again)
-	}
-	claims, err := token.Inspect(c.Token)
-	if err != nil {
-		return "", fmt.Errorf("the token cannot be read: %w; %s", err, again)
-	}
-	switch {
-	case !claims.ExpiresAt.IsZero() && !now.Before(claims.ExpiresAt):
-		return "", fmt.Errorf("the token expired at %s (claim exp); %s", claims.ExpiresAt.UTC().Format(time.RFC3339), again)
-	case claims.Mesh != "" && claims.Mesh != c.Mesh:
-		return "", fmt.Errorf("the token is for mesh %q (claim Mesh), not for %q; %s", claims.Mesh, c.Mesh, again)
-	case claims.Name != "" && claims.Name != c.Name:
-		return "", fmt.Errorf("the token is for proxy %q (claim Name), not for %q; %s", claims.Name, c.Name, again)
-	}
-	return claims.Pin, nil
 }
 
 // parseCA reads the certificates that an operator gave for the DP server.

@@ -38,7 +38,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{"name of two lines", "--name", func(c *agent.Config) { c.Dataplane, c.Name = nil, "a\nb" }},
 		{"mesh of a path", "--mesh", func(c *agent.Config) { c.Dataplane, c.Name, c.Mesh = nil, "web-1", "a/b" }},
 		{"bad dataplane", "address", func(c *agent.Config) { c.Dataplane = web("web"); c.Dataplane.Networking.Address = "x" }},
-		{"no token", "kumactl generate dataplane-token", func(c *agent.Config) { c.Token = "" }},
+		{"token and file", "give one of them", func(c *agent.Config) { c.TokenFile = "x" }},
 		{"no JWT", "kumactl generate dataplane-token", func(c *agent.Config) { c.Token = "hunter2" }},
 		{"two lines", "line break", func(c *agent.Config) { c.Token = good[:20] + "\n" + good[20:] }},
 		{"expired", "exp", func(c *agent.Config) { c.Token = newToken(t, token.Claims{ExpiresAt: time.Now().Add(-time.Second)}) }},

@@ -11,16 +11,19 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"koguma/token"
 )
 
 // mostPause bounds the pause between two attempts to connect, and settled is how long a stream must have lived for the
 // pauses to be short again. rivalPause is the least pause of an agent whose name another one has taken: two that take it
-// from each other do so no faster than that.
+// from each other do so no faster than that. patience is how long an attempt may go on with a token that has a successor.
 const (
 	leastPause = 100 * time.Millisecond
 	mostPause  = 10 * time.Second
 	settled    = 30 * time.Second
 	rivalPause = 10 * time.Second
+	patience   = 5 * time.Second
 )
 
 // newBackoff grows from least to most, with jitter, and never ends.
@@ -29,53 +32,259 @@ func newBackoff(least, most time.Duration) *backoff.ExponentialBackOff {
 		backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5), backoff.WithMaxElapsedTime(0))
 }
 
+// link keeps a stream to the control plane open, with the newest token. It belongs to one goroutine.
+//
+// With another token a second stream is opened, and takes the place of the first one when the control plane has answered
+// on it. For as long as it does not, the first one stays.
+type link struct {
+	agent   *Agent
+	began   time.Time
+	known   bool // the control plane has let the proxy in
+	token   token.Held
+	changed <-chan struct{} // closed when there is a newer token
+
+	stream *upstream // nil while there is none
+	ended  chan error
+	last   token.Held // that a stream was opened with
+
+	attempt context.CancelFunc // ends the attempt that is going on; nil while none is
+	overdue *time.Timer        // does so when its token has had a successor for too long
+	tried   chan attempted
+
+	pause  *backoff.ExponentialBackOff
+	next   time.Time // no attempt before this
+	reason string    // that was logged last
+}
+
+// attempted is what has come of an attempt to open a stream.
+type attempted struct {
+	stream *upstream
+	token  token.Held
+	err    error
+}
+
 // stayConnected keeps a stream to the control plane open until the agent leaves or ctx ends.
 //
 // Until the proxy has been let in for the first time, a refusal is final: somebody made a mistake and is waiting to hear
 // of it. Afterwards nothing is: Envoy goes on with what it has, and an operator may set right what is wrong.
 func (a *Agent) stayConnected(ctx context.Context) error {
-	began, known := time.Now(), false
-	pause := newBackoff(leastPause, min(a.cfg.RetryBackoff, mostPause))
-	reason := ""
+	l := &link{
+		agent: a, began: time.Now(), ended: make(chan error, 1), tried: make(chan attempted, 1),
+		pause: newBackoff(leastPause, min(a.cfg.RetryBackoff, mostPause)),
+	}
+	l.token, l.changed = a.token.source.Current()
+	defer l.close()
 	for {
-		lived, err := a.open(ctx)
-		if a.leaving.Load() || ctx.Err() != nil {
-			return nil
-		}
-		if lived > 0 && !known {
-			known, pause = true, newBackoff(leastPause, mostPause)
-		}
-		if lived > settled {
-			pause.Reset()
-		}
-		if !known {
-			if err := a.give(err, time.Since(began)); err != nil {
-				return err
-			}
-		}
-		if r := explain(err); r != reason || lived > 0 {
-			reason = r
-			a.cfg.Log.Warn("not connected to the control plane; trying again", "reason", reason)
-		}
-		next := pause.NextBackOff()
-		if status.Code(err) == codes.AlreadyExists {
-			next = max(next, rivalPause)
+		wake, err := l.advance(ctx)
+		if err != nil {
+			return err
 		}
 		select {
-		case <-time.After(next):
+		case <-wake:
+		case <-l.changed:
+			l.renew()
+		case r := <-l.tried:
+			err = l.settle(r)
+		case err := <-l.ended:
+			l.lost(err)
 		case <-a.leave:
+			l.leave(ctx)
 			return nil
 		case <-ctx.Done():
 			return nil
 		}
+		if err != nil {
+			return err
+		}
 	}
+}
+
+// advance begins an attempt if it is time for one, and else says when to look again.
+func (l *link) advance(ctx context.Context) (wake <-chan time.Time, err error) {
+	now := time.Now()
+	switch {
+	case l.attempt != nil, l.agent.leaving.Load(), l.stream != nil && l.stream.token.Raw == l.token.Raw:
+		return nil, nil
+	case expired(l.token, now):
+		return time.After(mostPause), l.explain(fmt.Errorf("the token expired at %s; %s",
+			at(l.token.Claims.ExpiresAt), l.agent.token.source.Remedy()))
+	case now.Before(l.next):
+		return time.After(l.next.Sub(now)), nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	l.attempt = cancel
+	held := l.token
+	go func() {
+		stream, err := l.agent.begin(ctx, cancel, held)
+		l.tried <- attempted{stream, held, err}
+	}()
+	return nil, nil
+}
+
+// renew sees to it that the newest token is used, at once.
+func (l *link) renew() {
+	l.token, l.changed = l.agent.token.source.Current()
+	l.pause.Reset()
+	l.next = time.Time{}
+	if l.attempt != nil && l.overdue == nil {
+		// It is let go on for a moment: the control plane may have given it the place of the stream.
+		l.overdue = time.AfterFunc(patience, l.attempt)
+	}
+}
+
+// settle ends an attempt: with a stream that takes the place of the one there was, or with a pause before the next one.
+// An error is final.
+func (l *link) settle(r attempted) error {
+	l.attempt = nil // what it would end is the stream's now
+	if l.overdue != nil {
+		l.overdue.Stop()
+		l.overdue = nil
+	}
+	if r.err == nil {
+		l.replace(r.stream)
+		return nil
+	}
+	if l.stream == nil {
+		l.agent.metrics.connected.Set(0)
+	}
+	switch {
+	case l.agent.leaving.Load(), r.token.Raw != l.token.Raw: // with a newer token it no longer matters
+		return nil
+	case refusal(r.err):
+		l.agent.token.refuse(r.token, explain(r.err))
+	}
+	l.next = time.Now().Add(l.pause.NextBackOff())
+	return l.explain(r.err)
+}
+
+// replace puts a stream that the control plane has let in into the place of the one there was.
+func (l *link) replace(u *upstream) {
+	if !l.known {
+		l.known, l.pause = true, newBackoff(leastPause, mostPause)
+	}
+	if old := l.stream; old != nil {
+		old.close()
+		<-l.ended // most often that a newer stream has taken over, which is this one
+	}
+	l.agent.state.disconnected()
+	l.agent.accepted(u)
+	u.former, l.last = l.last, u.token
+	l.stream, l.reason = u, ""
+	go func() { l.ended <- u.run() }()
+}
+
+// lost notes that the stream has ended by itself.
+func (l *link) lost(err error) {
+	u := l.stream
+	u.close()
+	l.stream, l.reason = nil, ""
+	l.agent.state.disconnected()
+	superseded := status.Code(err) == codes.AlreadyExists
+	if superseded && l.attempt != nil {
+		return // by the stream that is being opened
+	}
+	l.agent.metrics.connected.Set(0)
+	if l.agent.leaving.Load() {
+		return
+	}
+	if time.Since(u.letIn) > settled {
+		l.pause.Reset()
+	}
+	if expired(u.token, time.Now()) {
+		return // which is no refusal, and the agent says so itself
+	}
+	if refusal(err) {
+		l.agent.token.refuse(u.token, explain(err))
+	}
+	if u.token.Raw == l.token.Raw { // else the attempts with the newer one go on as they did
+		l.next = time.Now().Add(l.pause.NextBackOff())
+	}
+	if rest := time.Now().Add(rivalPause); superseded && l.next.Before(rest) {
+		l.next = rest
+	}
+	_ = l.explain(err) // it was let in, so that nothing is final
+}
+
+// explain says why there is no stream with the newest token, once for each reason. The error is that to end with when
+// the proxy has never been let in and it is not worth another attempt.
+func (l *link) explain(err error) error {
+	if !l.known {
+		if err := l.agent.give(err, time.Since(l.began)); err != nil {
+			return err
+		}
+	}
+	reason := explain(err)
+	if reason == l.reason {
+		return nil
+	}
+	l.reason = reason
+	log := l.agent.cfg.Log
+	switch {
+	case l.stream != nil:
+		log.Warn("no stream with the new token; going on with the one before", "reason", reason,
+			"jti", l.token.Claims.ID, "before", l.stream.token.Claims.ID)
+	case expired(l.token, time.Now()):
+		log.Warn("not connected to the control plane; waiting for another token", "reason", reason, "jti", l.token.Claims.ID)
+	default:
+		log.Warn("not connected to the control plane; trying again", "reason", reason)
+	}
+	return nil
+}
+
+// leave lets the stream say goodbye. One that is just being opened may have its place already, so that it gets the time
+// that a goodbye may take.
+func (l *link) leave(ctx context.Context) {
+	if l.attempt != nil {
+		select {
+		case r := <-l.tried:
+			_ = l.settle(r)
+		case <-time.After(parting):
+		case <-ctx.Done():
+		}
+	}
+	if l.stream != nil {
+		<-l.ended // it sees by itself that the agent leaves
+		l.stream.close()
+		l.stream = nil
+	}
+}
+
+// close ends whatever goes on.
+func (l *link) close() {
+	if l.overdue != nil {
+		l.overdue.Stop()
+	}
+	if l.attempt != nil {
+		l.attempt()
+		if r := <-l.tried; r.stream != nil {
+			r.stream.close()
+		}
+	}
+	if l.stream != nil {
+		l.stream.close()
+		<-l.ended
+	}
+	l.agent.state.disconnected()
+	l.agent.metrics.connected.Set(0)
+}
+
+// refusal reports whether the control plane has judged this proxy or its token, and does not want it.
+func refusal(err error) bool {
+	switch status.Code(err) {
+	case codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument:
+		return true
+	}
+	return false
 }
 
 // give is the error to end with when the proxy has never been let in, nil while it is worth another attempt.
 func (a *Agent) give(err error, waited time.Duration) error {
-	switch status.Code(err) {
-	case codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument:
-		return errors.New("the control plane refused this proxy: " + explain(err))
+	if refusal(err) {
+		reason := explain(err)
+		if held, _ := a.token.source.Current(); held.Raw == "" && status.Code(err) == codes.Unauthenticated {
+			reason += "; " + a.token.source.Remedy()
+		}
+		return errors.New("the control plane refused this proxy: " + reason)
 	}
 	if waited >= a.cfg.RetryMax {
 		return fmt.Errorf("gave up after %v: %s", a.cfg.RetryMax, explain(err))
@@ -83,10 +292,15 @@ func (a *Agent) give(err error, waited time.Duration) error {
 	return nil
 }
 
-// accepted notes that the control plane answers.
-func (a *Agent) accepted(server string) {
+// accepted notes that the control plane has let the proxy in.
+func (a *Agent) accepted(u *upstream) {
 	a.metrics.connected.Set(1)
-	a.cfg.Log.Info("connected to the control plane", "address", server)
+	a.token.admit(u.token)
+	fields := []any{"address", u.server}
+	if c := u.token.Claims; u.token.Raw != "" {
+		fields = append(fields, "jti", c.ID, "token expires", at(c.ExpiresAt))
+	}
+	a.cfg.Log.Info("connected to the control plane", fields...)
 }
 
 // explain is an error as one line for people: without the words of the transport, and with nothing in it that a terminal

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -19,35 +20,64 @@ import (
 	"koguma/policy"
 )
 
-// controlPlane is where the DP server is, and how it shows that it is the one.
+// controlPlane is where the DP server is, and what is known of it beside what a token says.
 type controlPlane struct {
 	address *url.URL
-	tls     *tls.Config // without a ServerName if that is the host of the DP server
+	roots   *x509.CertPool         // that an operator gave; nil if none
+	local   func() ([]byte, error) // finds the CA of a control plane on this host; nil if ours is on another
+}
+
+func newControlPlane(cfg Config) (*controlPlane, error) {
+	u, err := parseAddress(cfg.CPAddress)
+	if err != nil {
+		return nil, fmt.Errorf("--cp-address: %w", err)
+	}
+	cp := &controlPlane{address: u}
+	if len(cfg.CACert) > 0 {
+		if cp.roots, err = parseCA(cfg.CACert, time.Now()); err != nil {
+			return nil, err
+		}
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip.IsLoopback() {
+		cp.local = cfg.LocalCA
+	}
+	return cp, nil
+}
+
+// trust is how the control plane shows to the holder of a token that it is the one.
+type trust struct {
+	tls *tls.Config // without a ServerName if that is the host of the DP server
 	// anyHost: whoever passes the check of tls is our control plane, wherever it is. Not so for the authorities of the
 	// system, who sign for everybody.
 	anyHost bool
 }
 
-func newControlPlane(cfg Config, pin string) (*controlPlane, error) {
-	u, err := parseAddress(cfg.CPAddress)
-	if err != nil {
-		return nil, fmt.Errorf("--cp-address: %w", err)
+// trust is that for a token with this pin, "" if it has none.
+func (cp *controlPlane) trust(pin string) (trust, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
+	if cp.roots != nil {
+		config.RootCAs = cp.roots
+		return trust{config, true}, nil
 	}
-	cp := &controlPlane{address: u, tls: &tls.Config{MinVersion: tls.VersionTLS13}}
-	switch {
-	case len(cfg.CACert) > 0:
-		if cp.tls.RootCAs, err = parseCA(cfg.CACert, time.Now()); err != nil {
-			return nil, err
-		}
-		cp.anyHost = true
-	case pin != "":
+	if pin != "" {
 		// The chain and the name are checked by VerifyPinned, which also knows the root that is in no pool.
-		cp.tls.InsecureSkipVerify = true
-		cp.tls.VerifyConnection = certs.VerifyPinned(pin)
-		cp.tls.ServerName = certs.ServerName
-		cp.anyHost = true
+		config.InsecureSkipVerify = true
+		config.VerifyConnection = certs.VerifyPinned(pin)
+		config.ServerName = certs.ServerName
+		return trust{config, true}, nil
 	}
-	return cp, nil
+	if cp.local != nil {
+		pem, err := cp.local()
+		if err != nil {
+			return trust{}, err
+		}
+		if len(pem) > 0 {
+			config.RootCAs, err = parseCA(pem, time.Now())
+			config.ServerName = certs.ServerName // what is signed by this CA is the control plane
+			return trust{config, true}, err
+		}
+	}
+	return trust{config, false}, nil
 }
 
 // parseAddress takes a scheme, a host and a port, and nothing else. The error does not repeat the address, which may
@@ -79,8 +109,8 @@ type catalog struct {
 	} `json:"apis"`
 }
 
-// locate is the address of the DP server.
-func (cp *controlPlane) locate(ctx context.Context) (*url.URL, error) {
+// locate is the address of the DP server, which may be on another host than the API only if anyHost says so.
+func (cp *controlPlane) locate(ctx context.Context, anyHost bool) (*url.URL, error) {
 	if cp.address.Scheme == "https" {
 		return cp.address, nil
 	}
@@ -98,7 +128,7 @@ func (cp *controlPlane) locate(ctx context.Context) (*url.URL, error) {
 		return nil, fmt.Errorf("catalog of %s: address of the DP server: %w", cp.address, err)
 	case u.Scheme != "https":
 		return nil, fmt.Errorf("catalog of %s: the DP server at %s is not https", cp.address, u.Host)
-	case !cp.anyHost && u.Hostname() != cp.address.Hostname():
+	case !anyHost && u.Hostname() != cp.address.Hostname():
 		// The answer came over plain HTTP, and a certificate for some host is easily had.
 		return nil, fmt.Errorf("catalog of %s names a DP server on another host, %s; give --ca-cert-file, or --cp-address=%s",
 			cp.address, u.Hostname(), u)
@@ -136,9 +166,9 @@ func (cp *controlPlane) getCatalog(ctx context.Context) ([]byte, error) {
 const maxResponse = 16 << 20
 
 // dial prepares a connection to the DP server at u. The first stream opens it.
-func (cp *controlPlane) dial(u *url.URL) (*grpc.ClientConn, error) {
+func dial(u *url.URL, config *tls.Config) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+net.JoinHostPort(u.Hostname(), u.Port()),
-		grpc.WithTransportCredentials(credentials.NewTLS(cp.tls)),
+		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),

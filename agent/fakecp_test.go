@@ -16,8 +16,10 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"koguma/certs"
 	"koguma/token"
@@ -92,6 +94,11 @@ type fakeCP struct {
 	tokens   []string
 	events   []xds.Event
 	left     int
+
+	refuse func(token string) error // of the next streams, by their token
+	gate   chan struct{}            // the next streams are let in when it is closed
+	end    func(error)              // ends the newest session
+	open   int                      // how many sessions there are
 }
 
 func startCP(t testing.TB) *fakeCP {
@@ -220,15 +227,31 @@ func (cp *fakeCP) read(f func()) {
 }
 
 // Accept implements [xds.Acceptor].
-func (cp *fakeCP) Accept(ctx context.Context, node *corev3.Node, _ func(error)) (xds.Session, error) {
+func (cp *fakeCP) Accept(ctx context.Context, node *corev3.Node, end func(error)) (xds.Session, error) {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	md, _ := metadata.FromIncomingContext(ctx)
-	cp.tokens = append(cp.tokens, md.Get("authorization")...)
+	shown := md.Get("authorization")
+	cp.tokens = append(cp.tokens, shown...)
 	cp.nodes = append(cp.nodes, node)
+	if gate := cp.gate; gate != nil {
+		cp.mu.Unlock()
+		<-gate
+		cp.mu.Lock()
+	}
 	if cp.refusal != nil {
 		return nil, cp.refusal
 	}
+	if cp.refuse != nil {
+		if err := cp.refuse(strings.Join(shown, " ")); err != nil {
+			return nil, err
+		}
+	}
+	if cp.end != nil {
+		cp.end(status.Error(codes.AlreadyExists, "a newer stream has taken over"))
+	}
+	cp.end = end
+	cp.open++
 	return &cpSession{cp: cp, secrets: map[string]*xds.Resource{}}, nil
 }
 
@@ -291,6 +314,7 @@ func sameKey(a, b string) bool {
 func (s *cpSession) Close(left bool) {
 	s.cp.mu.Lock()
 	defer s.cp.mu.Unlock()
+	s.cp.open--
 	if left {
 		s.cp.left++
 	}

@@ -40,9 +40,12 @@ func (a *Agent) serveReadiness(ctx context.Context, l net.Listener, admin envoy.
 		if err := a.ready(r.Context(), admin); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprintln(w, err)
-			return
+		} else {
+			fmt.Fprintln(w, "READY")
 		}
-		fmt.Fprintln(w, "READY")
+		for _, line := range a.token.remarks(time.Now()) {
+			fmt.Fprintln(w, line)
+		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
 	server := &http.Server{

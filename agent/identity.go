@@ -80,6 +80,21 @@ func (id *identity) due(names []string) time.Time {
 	return first
 }
 
+// leastLeft is what should be left of a certificate when its successor is asked for.
+const leastLeft = 10 * time.Second
+
+// hasten makes the certificates due that end at end, with a token that has a successor, if so little is left of them
+// that their time would come too late.
+func (id *identity) hasten(end, now time.Time) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	for name, s := range id.svids {
+		if s.notAfter().Equal(end) && end.Sub(now) < leastLeft {
+			id.svids[name] = &svid{key: s.key, chain: s.chain, renew: now}
+		}
+	}
+}
+
 // renew makes a new key, unless the newest one is still waiting for the certificates that are due.
 func (id *identity) renew(names []string, now time.Time) error {
 	id.mu.Lock()

@@ -11,7 +11,7 @@ type metrics struct {
 	starts    prometheus.Counter
 }
 
-func newMetrics(id *identity) *metrics {
+func newMetrics(id *identity, cred *credential) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		connected: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -32,6 +32,9 @@ func newMetrics(id *identity) *metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(m.connected, m.starts, expiry)
+	m.registry.MustRegister(m.connected, m.starts, expiry, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kuma_dp_token_not_after_seconds",
+		Help: "When the token in use ends (exp), in seconds since 1970; 0 while there is none.",
+	}, cred.notAfter), cred.reloads)
 	return m
 }

@@ -15,20 +15,27 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"koguma/policy"
+	"koguma/token"
 	"koguma/xds"
 )
 
 // upstream is one stream to the control plane. It belongs to one goroutine, and a second one that only receives.
 type upstream struct {
-	agent  *Agent
-	server string // host and port
-	stream discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient
-	subs   [len(typeOrder)]subscription
+	agent     *Agent
+	token     token.Held // that it was opened with
+	former    token.Held // that of the stream before it; none if there was none
+	server    string     // host and port
+	stream    discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient
+	responses chan *discoveryv3.DiscoveryResponse
+	failed    chan error                     // why no more come
+	first     *discoveryv3.DiscoveryResponse // that came while it was opened
+	letIn     time.Time                      // when that was
+	close     func()                         // ends it, if need be, and returns when nothing of it is left
+	subs      [len(typeOrder)]subscription
 
 	introduced bool                   // the control plane has got a node
 	told       policy.SoftwareVersion // ... with this version of Envoy
 	held       bool                   // ... and has taken note of the certificates that this proxy still has
-	letIn      time.Time
 
 	retry *backoff.ExponentialBackOff // between two requests for one renewal
 	next  time.Time                   // no request for a renewal before this
@@ -48,46 +55,84 @@ type subscription struct {
 	again   bool // ask, even if there is nothing new
 }
 
-func (a *Agent) newUpstream(server string, stream discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient) *upstream {
-	u := &upstream{agent: a, server: server, stream: stream, retry: newBackoff(time.Second, time.Minute)}
+// begin opens a stream with a token, and returns when the control plane has let the proxy in. It asks for nothing but
+// the clusters, which are always answered, and touches no state: there may be another stream, which goes on. The new one
+// ends with ctx, which cancel ends when it is closed or does not come about.
+func (a *Agent) begin(ctx context.Context, cancel func(), held token.Held) (_ *upstream, err error) {
+	u := &upstream{agent: a, token: held, retry: newBackoff(time.Second, time.Minute), close: cancel,
+		responses: make(chan *discoveryv3.DiscoveryResponse), failed: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			u.close()
+		}
+	}()
 	for i, typ := range typeOrder {
 		u.subs[i].typ = typ
 	}
-	return u
-}
-
-// open runs one stream to its end, and reports how long the control plane has let this proxy in; 0 if it did not.
-func (a *Agent) open(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "authorization", string(a.cfg.Token)))
-	defer cancel()
-	server, err := a.cp.locate(ctx)
+	trust, err := a.cp.trust(held.Claims.Pin)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	conn, err := a.cp.dial(server)
+	server, err := a.cp.locate(ctx, trust.anyHost)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer conn.Close()
-	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).StreamAggregatedResources(ctx)
+	conn, err := dial(server, trust.tls)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	u := a.newUpstream(server.Host, stream)
-	responses, failed := make(chan *discoveryv3.DiscoveryResponse), make(chan error, 1)
+	u.server = server.Host
+	u.close = func() { cancel(); _ = conn.Close() }
+	if held.Raw != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", string(held.Raw))
+	}
+	u.stream, err = discoveryv3.NewAggregatedDiscoveryServiceClient(conn).StreamAggregatedResources(ctx)
+	if err != nil {
+		return nil, err
+	}
 	done := make(chan struct{})
-	defer func() { cancel(); <-done }()
+	u.close = func() { cancel(); <-done; _ = conn.Close() }
 	go func() {
 		defer close(done)
-		failed <- receive(ctx, stream, responses)
+		u.failed <- receive(ctx, u.stream, u.responses)
 	}()
-	defer a.state.disconnected()
-	defer a.metrics.connected.Set(0)
-	err = u.run(ctx, responses, failed)
-	if u.letIn.IsZero() {
-		return 0, err
+	if err := u.awaitFirst(); err != nil {
+		return nil, err
 	}
-	return time.Since(u.letIn), err
+	return u, nil
+}
+
+// awaitFirst asks for the clusters, and waits for them.
+func (u *upstream) awaitFirst() error {
+	sub := u.sub(xds.TypeCluster)
+	sub.asked = true
+	if err := u.send(sub, verdict{}); err != nil && !errors.Is(err, io.EOF) { // io.EOF: failed has the reason
+		return err
+	}
+	select {
+	case u.first = <-u.responses:
+		u.letIn = time.Now()
+		return nil
+	case err := <-u.failed:
+		return ended(err)
+	}
+}
+
+// ended is why a stream gives no more.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errors.New("the control plane closed the stream")
+	}
+	return err
+}
+
+// sub is the subscription of a type; nil if it is none that is asked for.
+func (u *upstream) sub(typ string) *subscription {
+	i := slices.Index(typeOrder[:], typ)
+	if i < 0 {
+		return nil
+	}
+	return &u.subs[i]
 }
 
 // receive hands on responses until there are no more.
@@ -107,14 +152,25 @@ func receive(ctx context.Context, stream discoveryv3.AggregatedDiscoveryService_
 }
 
 // run asks, takes in and answers until the stream ends or the agent leaves, which is the end without an error.
-func (u *upstream) run(ctx context.Context, responses <-chan *discoveryv3.DiscoveryResponse, failed <-chan error) error {
+func (u *upstream) run() error {
+	u.take(u.first)
+	now := time.Now()
+	if u.token.Claims.ExpiresAt.After(u.former.Claims.ExpiresAt) {
+		u.agent.identity.hasten(u.former.Claims.ExpiresAt, now)
+	}
+	// What has become due while there was no stream is asked for at once, and not after what it replaces.
+	if due := u.agent.identity.due(u.agent.state.wanted()); !due.IsZero() && !due.After(now) {
+		if err := u.renew(); err != nil {
+			return err
+		}
+	}
 	for {
 		if err := u.flush(); err != nil && !errors.Is(err, io.EOF) { // io.EOF: failed has the reason
 			return err
 		}
 		renewal, stop := u.renewal()
 		select {
-		case r := <-responses:
+		case r := <-u.responses:
 			u.take(r)
 		case <-u.agent.state.said:
 		case <-renewal:
@@ -122,15 +178,12 @@ func (u *upstream) run(ctx context.Context, responses <-chan *discoveryv3.Discov
 				stop()
 				return err
 			}
-		case err := <-failed:
+		case err := <-u.failed:
 			stop()
-			if errors.Is(err, io.EOF) {
-				return errors.New("the control plane closed the stream")
-			}
-			return err
+			return ended(err)
 		case <-u.agent.leave:
 			stop()
-			return u.goodbye(ctx, responses, failed)
+			return u.goodbye()
 		}
 		stop()
 	}
@@ -138,18 +191,17 @@ func (u *upstream) run(ctx context.Context, responses <-chan *discoveryv3.Discov
 
 // goodbye closes our side in good order, so that the control plane takes the proxy out at once, and gives it a moment
 // to say that it did.
-func (u *upstream) goodbye(ctx context.Context, responses <-chan *discoveryv3.DiscoveryResponse, failed <-chan error) error {
+func (u *upstream) goodbye() error {
 	if err := u.stream.CloseSend(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, parting)
-	defer cancel()
+	timeout := time.After(parting)
 	for {
 		select {
-		case <-responses:
-		case <-failed:
+		case <-u.responses:
+		case <-u.failed: // ours, too, if it was closed
 			return nil
-		case <-ctx.Done():
+		case <-timeout:
 			return nil
 		}
 	}
@@ -157,15 +209,10 @@ func (u *upstream) goodbye(ctx context.Context, responses <-chan *discoveryv3.Di
 
 // take takes in a response: what is in it goes to Envoy, or it is refused as a whole.
 func (u *upstream) take(r *discoveryv3.DiscoveryResponse) {
-	if u.letIn.IsZero() {
-		u.letIn = time.Now()
-		u.agent.accepted(u.server)
-	}
-	i := slices.Index(typeOrder[:], r.GetTypeUrl())
-	if i < 0 {
+	sub := u.sub(r.GetTypeUrl())
+	if sub == nil {
 		return // not asked for
 	}
-	sub := &u.subs[i]
 	sub.nonce = r.GetNonce()
 	sub.again = sub.again || sub.crossed
 	sub.crossed = false
@@ -264,6 +311,6 @@ func (u *upstream) renew() error {
 			u.agent.identity.notAfter(nil).UTC().Format(time.RFC3339))
 	}
 	u.next = now.Add(u.retry.NextBackOff())
-	u.subs[slices.Index(typeOrder[:], xds.TypeSecret)].again = true
+	u.sub(xds.TypeSecret).again = true
 	return nil
 }

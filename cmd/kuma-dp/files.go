@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
-
-	"golang.org/x/sys/unix"
+	"path/filepath"
+	"sync"
+	"syscall"
 
 	"koguma/policy"
 	"koguma/token"
@@ -16,35 +17,9 @@ import (
 
 // The most bytes that are read of each kind of file.
 const (
-	maxToken     = 8 << 10
 	maxCA        = 1 << 20
 	maxDataplane = 1 << 20
 )
-
-// readToken is the token, from wherever it was given.
-func (s *settings) readToken(log *slog.Logger) (token.Raw, error) {
-	text := s.token
-	switch {
-	case s.token != "" && s.tokenFile != "":
-		return "", errors.New("both --dataplane-token-file and --dataplane-token (or KUMA_DATAPLANE_RUNTIME_TOKEN) are given; give one of them")
-	case s.tokenFile != "":
-		data, mode, err := readFile(s.tokenFile, maxToken)
-		if err != nil {
-			return "", fmt.Errorf("--dataplane-token-file: %w", err)
-		}
-		if mode&0o077 != 0 {
-			log.Warn("others on this host can read the token; chmod 600 it", "file", s.tokenFile)
-		}
-		text = string(data)
-		if text == "" {
-			return "", fmt.Errorf("--dataplane-token-file: %s is empty", s.tokenFile)
-		}
-	case len(s.token) > maxToken:
-		return "", fmt.Errorf("the token has more than %d bytes", maxToken)
-	}
-	text = strings.TrimSuffix(text, "\n")
-	return token.Raw(strings.TrimSuffix(text, "\r")), nil
-}
 
 // readCA is the CA of the control plane, nil if none was given. The text wins over the file, as it always did.
 func (s *settings) readCA() ([]byte, error) {
@@ -54,7 +29,7 @@ func (s *settings) readCA() ([]byte, error) {
 	if s.caFile == "" {
 		return nil, nil
 	}
-	data, _, err := readFile(s.caFile, maxCA)
+	data, _, err := token.ReadFile(s.caFile, maxCA)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("--ca-cert-file: %w", err)
@@ -62,6 +37,37 @@ func (s *settings) readCA() ([]byte, error) {
 		return nil, fmt.Errorf("--ca-cert-file: %s is empty", s.caFile)
 	}
 	return data, nil
+}
+
+// localCA finds the CA that a control plane on this host has left in its work directory, and says once that it did. What
+// others than its owner could have written there is an error, and so is what belongs to neither root nor us.
+func localCA(environ []string, log *slog.Logger) func() ([]byte, error) {
+	dir, ok := lookup(environ, "KUMA_GENERAL_WORK_DIR")
+	if home, _ := lookup(environ, "HOME"); (!ok || dir == "") && home != "" {
+		dir = filepath.Join(home, ".kuma")
+	}
+	if dir == "" {
+		return nil
+	}
+	path := filepath.Join(dir, "kuma-cp-ca.crt")
+	found := sync.OnceFunc(func() {
+		log.Info("the control plane is known by the CA that the one on this host has left", "file", path)
+	})
+	return func() ([]byte, error) {
+		data, info, err := token.ReadFile(path, maxCA)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("CA of the control plane on this host: %w; give --ca-cert-file", err)
+		}
+		owner := info.Sys().(*syscall.Stat_t).Uid
+		if (owner != 0 && int(owner) != os.Geteuid()) || info.Mode().Perm()&0o022 != 0 {
+			return nil, fmt.Errorf("CA of the control plane on this host: others can write %s; give --ca-cert-file", path)
+		}
+		found()
+		return data, nil
+	}
 }
 
 // readDataplane is the definition of the Dataplane, nil if none was given.
@@ -81,7 +87,7 @@ func (s *settings) readDataplane(stdin io.Reader) (*policy.Dataplane, error) {
 		data, err = readAll(stdin, from, maxDataplane)
 	case s.dataplaneFile != "":
 		from = s.dataplaneFile
-		data, _, err = readFile(s.dataplaneFile, maxDataplane)
+		data, _, err = token.ReadFile(s.dataplaneFile, maxDataplane)
 	case len(s.vars) > 0:
 		return nil, errors.New("--dataplane-var without --dataplane-file or --dataplane")
 	default:
@@ -99,24 +105,6 @@ func (s *settings) readDataplane(stdin io.Reader) (*policy.Dataplane, error) {
 		return nil, fmt.Errorf("dataplane definition in %s: it is a %s, not a Dataplane", from, r.Metadata().Type)
 	}
 	return d, nil
-}
-
-// readFile reads a regular file: a pipe or a device could keep us waiting, or never end.
-func readFile(path string, most int64) ([]byte, os.FileMode, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s is not a regular file", path)
-	}
-	data, err := readAll(f, path, most)
-	return data, info.Mode().Perm(), err
 }
 
 func readAll(r io.Reader, from string, most int64) ([]byte, error) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"koguma/agent"
+	"koguma/token"
 )
 
 // settings are the flags of kuma-dp run, as they were given.
@@ -71,7 +73,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.BoolVar(&s.skipVerify, "skip-verify", false, "refused: the token would go to whoever answers")
 	f.DurationVar(&s.retryBackoff, "retry-backoff", agent.DefaultRetryBackoff, "longest pause between two attempts to connect for the first time")
 	f.DurationVar(&s.retryMax, "retry-max-duration", agent.DefaultRetryMax, "how long to try to connect for the first time")
-	f.StringVar(&s.tokenFile, "dataplane-token-file", "", "file with the token")
+	f.StringVar(&s.tokenFile, "dataplane-token-file", "", "file with the token; another one in it is taken up at once")
 	f.StringVar(&s.token, "dataplane-token", "", "the token itself; everybody on this host can read it")
 	f.StringVarP(&s.dataplaneFile, "dataplane-file", "d", "", "file with the Dataplane, - for standard input")
 	f.StringVar(&s.dataplane, "dataplane", "", "the Dataplane itself, in YAML or JSON")
@@ -150,6 +152,8 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 		return agent.Config{}, err
 	}
 	switch {
+	case s.token != "" && s.tokenFile != "":
+		return agent.Config{}, errors.New("both --dataplane-token-file and --dataplane-token (or KUMA_DATAPLANE_RUNTIME_TOKEN) are given; give one of them")
 	case s.skipVerify:
 		return agent.Config{}, errors.New("--skip-verify would give the token to whoever answers; leave it out: the token names the CA, or give --ca-cert-file")
 	case s.proxyType != "dataplane":
@@ -162,12 +166,10 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 		EnvoyBinary: s.binary, EnvoyLogLevel: s.envoyLog, EnvoyComponentLogLevel: s.envoyParts, Concurrency: s.concurrency,
 		EnvoyDrainTime: s.envoyDrainTime, ExitWithEnvoy: s.exitWithEnvoy, DrainTime: s.drainTime, WorkDir: s.workDir,
 		ReadinessPort: s.readinessPort, Version: version(), Log: log, Stdout: stdout, Stderr: stderr,
+		TokenFile: s.tokenFile, Token: token.Raw(s.token), LocalCA: localCA(os.Environ(), log),
 	}
 	if cfg.EnvoyLogLevel == "" {
 		cfg.EnvoyLogLevel = envoyLogLevel(s.logLevel)
-	}
-	if cfg.Token, err = s.readToken(log); err != nil {
-		return agent.Config{}, err
 	}
 	if cfg.CACert, err = s.readCA(); err != nil {
 		return agent.Config{}, err
