@@ -135,10 +135,11 @@ func (cp *fakeCP) up() {
 	if cp.address != "" {
 		listen = strings.TrimPrefix(cp.address, "https://")
 	}
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		cp.t.Fatal(err)
-	}
+	var l net.Listener
+	eventually(cp.t, func() (err error) { // somebody's connection may have the port as its own for a moment
+		l, err = net.Listen("tcp", listen)
+		return err
+	})
 	cp.address = "https://" + l.Addr().String()
 	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
 		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13,
