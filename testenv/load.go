@@ -8,86 +8,131 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// senders is how many go-routines send the requests of a [Load].
-const senders = 8
+// kept is how many connections a [Load] keeps open.
+const kept = 4
 
-// Load sends requests one after the other, each once: whatever happens to it, none is tried again. Half of the requests
-// go over connections that stay open, and half over new ones.
+// Load sends requests at a fixed rate, whether or not those before have been answered, and each once: whatever happens to
+// it, none is tried again. Half of the requests go over connections that stay open, and half over new ones.
 type Load struct {
-	stop   context.CancelFunc
-	ended  sync.WaitGroup
-	target string
-	mu     sync.Mutex
-	sent   int
-	lost   []error
-	slow   time.Duration
+	stop  context.CancelFunc
+	ended sync.WaitGroup
+	rate  int
+	send  func(keep bool) error
+	idle  chan *wire // the connections that stay open and are not in use; nil where one is yet to be opened
+
+	mu    sync.Mutex
+	calls Calls
 }
 
-// StartLoad sends so many requests a second to an address.
+// StartLoad sends so many requests a second to an HTTP service.
 func StartLoad(ctx context.Context, address string, rate int) *Load {
-	ctx, cancel := context.WithCancel(ctx)
-	l := &Load{stop: cancel, target: address}
-	for i := range senders {
-		l.ended.Go(func() { l.run(ctx, senders*time.Second/time.Duration(rate), i%2 == 0) })
+	l := &Load{rate: rate, idle: make(chan *wire, kept)}
+	for range kept {
+		l.idle <- nil
 	}
+	l.send = func(keep bool) error { return l.post(address, keep) }
+	return l.start(ctx)
+}
+
+// StartEchoLoad asks a TCP service so many times a second to send something back, over a new connection each time.
+func StartEchoLoad(ctx context.Context, address string, rate int) *Load {
+	l := &Load{rate: rate}
+	l.send = func(bool) error { return Echo(Dial(address)) }
+	return l.start(ctx)
+}
+
+func (l *Load) start(ctx context.Context) *Load {
+	ctx, l.stop = context.WithCancel(ctx)
+	l.ended.Go(func() { l.run(ctx) })
 	return l
 }
 
-// Stop ends the load. It returns how many requests were sent, how long the slowest took, and an error for each that did
-// not get the answer 200.
+// Stop ends the load when all that was sent is answered. It returns how many requests were sent, how long the slowest
+// took, and an error for each that did not get the answer 200.
 func (l *Load) Stop() (sent int, slowest time.Duration, lost []error) {
 	l.stop()
 	l.ended.Wait()
-	return l.sent, l.slow, l.lost
+	for range len(l.idle) {
+		(<-l.idle).close()
+	}
+	calls := l.Calls()
+	return len(calls), calls.Took(1), calls.Lost()
 }
 
-// Sent is how many requests have been sent so far.
+// Sent is how many requests have been answered so far, or lost.
 func (l *Load) Sent() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.sent
+	return len(l.calls)
 }
 
-func (l *Load) run(ctx context.Context, every time.Duration, keep bool) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	var c *wire
-	defer func() { c.close() }()
-	for {
+// Calls are the requests that have been answered so far, or lost, in the order in which that happened.
+func (l *Load) Calls() Calls {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.calls)
+}
+
+// run begins a request whenever one is due. What is late because this program could not go on counts as slow.
+func (l *Load) run(ctx context.Context) {
+	begin := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i := 0; ; i++ {
+		due := begin.Add(time.Duration(i) * time.Second / time.Duration(l.rate))
+		timer.Reset(time.Until(due))
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
-		begin := time.Now()
-		var err error
-		if c == nil {
-			c, err = dialWire(l.target)
-		}
-		if err == nil {
-			err = c.post()
-		}
-		l.count(err, time.Since(begin))
-		if err != nil || !keep || c.last {
-			c.close()
-			c = nil
-		}
+		l.ended.Go(func() {
+			keep := l.idle != nil && i%2 == 0
+			err := l.send(keep)
+			l.count(Call{Due: due, Took: time.Since(due), Kept: keep, Err: err})
+		})
 	}
 }
 
-func (l *Load) count(err error, took time.Duration) {
+func (l *Load) count(c Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sent++
-	l.slow = max(l.slow, took)
-	if err != nil {
-		l.lost = append(l.lost, fmt.Errorf("%s: %w", time.Now().Format(time.StampMilli), err))
+	l.calls = append(l.calls, c)
+}
+
+// post sends one request over a connection that is free, or over a new one.
+func (l *Load) post(address string, keep bool) (err error) {
+	var c *wire
+	if keep {
+		select {
+		case c = <-l.idle:
+		default: // all are in use
+		}
 	}
+	if c == nil {
+		if c, err = dialWire(address); err != nil {
+			return err
+		}
+	}
+	err = c.post()
+	if err != nil || !keep || c.last {
+		c.close()
+		c = nil
+	}
+	if keep {
+		select {
+		case l.idle <- c:
+		default:
+			c.close()
+		}
+	}
+	return err
 }
 
 // wire is a connection for HTTP, without the second attempts of Go's own client.
