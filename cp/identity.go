@@ -135,7 +135,7 @@ func (ids *identities) adoptable(leaf *x509.Certificate, now time.Time) bool {
 }
 
 // record has it written down that the certificate belongs to the token, before the proxy gets it. A certificate from
-// before belongs to both tokens then, and stays good when only the old one is revoked.
+// before belongs to this token then, and no longer to the old one: it stays good when that is revoked, and goes with this.
 func (ids *identities) record(ctx context.Context, service string, leaf *x509.Certificate) error {
 	if ids.token == "" {
 		return nil

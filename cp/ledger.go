@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +30,15 @@ type ledger struct {
 // book is what the ledger knows of one mesh.
 type book struct {
 	pages     map[string]*policy.Issuance // by name
-	tokens    map[string]map[string]int   // by the serial of a certificate: whose it is, and on how many pages
+	bearers   map[string]bearer           // by the serial of a certificate
 	withdrawn map[string]bool             // by serial
+}
+
+// bearer is the token by which a certificate was shown last, and the version of the page that says so. Whoever has an
+// earlier one as well may be good, but is not the one who has the certificate now.
+type bearer struct {
+	token   string
+	version uint64
 }
 
 // entry is one certificate that waits to be written down. Who writes it sets err and closes done.
@@ -52,7 +57,7 @@ func newLedger(s store.Store) *ledger {
 func (l *ledger) at(mesh string) *book {
 	b := l.meshes[mesh]
 	if b == nil {
-		b = &book{pages: map[string]*policy.Issuance{}, tokens: map[string]map[string]int{}}
+		b = &book{pages: map[string]*policy.Issuance{}, bearers: map[string]bearer{}}
 		l.meshes[mesh] = b
 	}
 	return b
@@ -68,7 +73,7 @@ func (l *ledger) record(ctx context.Context, mesh, service, token string, leaf *
 		Serial: serialOf(leaf), Service: service, TokenID: token, NotAfter: leaf.NotAfter.UTC(),
 	}}
 	l.mu.Lock()
-	if l.at(mesh).tokens[e.certificate.Serial][token] > 0 {
+	if l.at(mesh).bearers[e.certificate.Serial].token == token {
 		l.mu.Unlock()
 		return nil
 	}
@@ -144,11 +149,8 @@ func (l *ledger) apply(e store.Event, revoked func(mesh, token string) bool) boo
 func (b *book) replace(name string, now policy.Resource) {
 	if old := b.pages[name]; old != nil {
 		for _, c := range old.Certificates {
-			if b.tokens[c.Serial][c.TokenID]--; b.tokens[c.Serial][c.TokenID] == 0 {
-				delete(b.tokens[c.Serial], c.TokenID)
-			}
-			if len(b.tokens[c.Serial]) == 0 {
-				delete(b.tokens, c.Serial)
+			if b.bearers[c.Serial].version == old.Version {
+				delete(b.bearers, c.Serial) // it has ended, as all of the page have
 			}
 		}
 		delete(b.pages, name)
@@ -159,10 +161,9 @@ func (b *book) replace(name string, now policy.Resource) {
 	}
 	b.pages[name] = p
 	for _, c := range p.Certificates {
-		if b.tokens[c.Serial] == nil {
-			b.tokens[c.Serial] = map[string]int{}
+		if p.Version >= b.bearers[c.Serial].version {
+			b.bearers[c.Serial] = bearer{c.TokenID, p.Version}
 		}
-		b.tokens[c.Serial][c.TokenID]++
 	}
 }
 
@@ -173,8 +174,8 @@ func (l *ledger) isWithdrawn(mesh string, leaf *x509.Certificate) bool {
 	return l.at(mesh).withdrawn[serialOf(leaf)]
 }
 
-// due is the certificates that are to be withdrawn and are not yet: those that live, and that nobody has shown again by
-// a token that is good.
+// due is the certificates that are to be withdrawn and are not yet: those that live, and that were shown last by a token
+// that is revoked.
 func (l *ledger) due(mesh string, revoked func(mesh, token string) bool, now time.Time) []policy.IssuedCertificate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -182,10 +183,8 @@ func (l *ledger) due(mesh string, revoked func(mesh, token string) bool, now tim
 	var due []policy.IssuedCertificate
 	for _, p := range b.pages {
 		for _, c := range p.Certificates {
-			if b.withdrawn[c.Serial] || !now.Before(c.NotAfter) || !revoked(mesh, c.TokenID) {
-				continue
-			}
-			if !slices.ContainsFunc(slices.Collect(maps.Keys(b.tokens[c.Serial])), func(id string) bool { return !revoked(mesh, id) }) {
+			last := b.bearers[c.Serial].token == c.TokenID
+			if last && !b.withdrawn[c.Serial] && now.Before(c.NotAfter) && revoked(mesh, c.TokenID) {
 				due = append(due, c)
 			}
 		}

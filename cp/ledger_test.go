@@ -109,7 +109,7 @@ func TestLedgerCannotWrite(t *testing.T) {
 	})
 }
 
-// A certificate that was shown again by another token stays while that one is good. One that has ended needs nothing.
+// A certificate goes with the token that it was shown by last, and with no other. One that has ended needs nothing.
 func TestLedgerDue(t *testing.T) {
 	t.Parallel()
 	inLedger(t, func(t *testing.T, l cp.Ledger, s *slowStore) {
@@ -129,7 +129,7 @@ func TestLedgerDue(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		for _, c := range []struct{ revoked, want string }{
-			{"old", "1"}, {"new", ""}, {"old new", "1 2"}, {"", ""},
+			{"old", "1"}, {"new", "2"}, {"old new", "1 2"}, {"", ""},
 		} {
 			var got []string
 			for _, d := range l.Due("default", revoked(strings.Fields(c.revoked)...)) {

@@ -52,7 +52,7 @@ func revocations(ids string) string {
 }
 
 // The certificates of a revoked token are on the mesh's list, whoever is connected; a certificate that a good token has
-// shown as well is not. What is on the list is not taken for good when its proxy is back, and a list that has become
+// shown since is not. What is on the list is not taken for good when its proxy is back, and a list that has become
 // shorter takes nothing off.
 func TestRevokedCertificatesAreWithdrawn(t *testing.T) {
 	t.Parallel()
