@@ -11,7 +11,6 @@ import (
 type Call struct {
 	Due  time.Time     // when it was to begin, and did
 	Took time.Duration // from then to its end
-	Kept bool          // over a connection that stays open, rather than a new one
 	Err  error         // why it was lost
 }
 
@@ -20,14 +19,7 @@ type Calls []Call
 
 // Between are the calls that began at one moment or later, and before another.
 func (c Calls) Between(from, to time.Time) Calls {
-	return c.where(func(c Call) bool { return !c.Due.Before(from) && c.Due.Before(to) })
-}
-
-// Over are the calls over connections that stay open, or those over new ones.
-func (c Calls) Over(kept bool) Calls { return c.where(func(c Call) bool { return c.Kept == kept }) }
-
-func (c Calls) where(f func(Call) bool) Calls {
-	return slices.DeleteFunc(slices.Clone(c), func(call Call) bool { return !f(call) })
+	return slices.DeleteFunc(slices.Clone(c), func(call Call) bool { return call.Due.Before(from) || !call.Due.Before(to) })
 }
 
 // Lost has an error for each call that did not get its answer, with the time at which it began.
@@ -40,14 +32,18 @@ func (c Calls) Lost() (lost []error) {
 	return lost
 }
 
-// LastGood is when the last call began that got its answer, the zero time if none did.
-func (c Calls) LastGood() (last time.Time) {
-	for _, call := range c {
-		if call.Err == nil && call.Due.After(last) {
-			last = call.Due
+// LostFrom is when the first call began of those at the end that were all lost. It is the zero time if the last one was
+// not.
+func (c Calls) LostFrom() (first time.Time) {
+	for _, call := range slices.SortedFunc(slices.Values(c), func(a, b Call) int { return a.Due.Compare(b.Due) }) {
+		switch {
+		case call.Err == nil:
+			first = time.Time{}
+		case first.IsZero():
+			first = call.Due
 		}
 	}
-	return last
+	return first
 }
 
 // Took is the time that is not exceeded by the part q of the calls, 0 if there are none.

@@ -93,9 +93,8 @@ func (l *Load) run(ctx context.Context) {
 			return
 		}
 		l.ended.Go(func() {
-			keep := l.idle != nil && i%2 == 0
-			err := l.send(keep)
-			l.count(Call{Due: due, Took: time.Since(due), Kept: keep, Err: err})
+			err := l.send(i%2 == 0)
+			l.count(Call{Due: due, Took: time.Since(due), Err: err})
 		})
 	}
 }
