@@ -36,15 +36,34 @@ func StartAgent(name, dir string, args ...string) (*Agent, error) {
 	return &Agent{Process: p, Dir: dir}, nil
 }
 
-var readiness = regexp.MustCompile(`msg=readiness.* url=(\S+)`)
+var readiness = regexp.MustCompile(`msg=readiness.* url=(http://\S+)/ready`)
 
-// AwaitReady waits until the agent says, at the readiness port that it printed, that its Envoy has all it needs.
-func (a *Agent) AwaitReady(ctx context.Context) error {
+// readiness is the URL below which the agent tells of itself, at the port that it printed.
+func (a *Agent) readiness(ctx context.Context) (string, error) {
 	url, err := a.AwaitOutput(ctx, readiness)
+	if err != nil {
+		return "", err
+	}
+	return url[0], nil
+}
+
+// AwaitReady waits until the agent says that its Envoy has all it needs.
+func (a *Agent) AwaitReady(ctx context.Context) error {
+	url, err := a.readiness(ctx)
 	if err != nil {
 		return err
 	}
-	return a.AwaitOK(ctx, url[0])
+	return a.AwaitOK(ctx, url+"/ready")
+}
+
+// Connected is whether the agent has a stream to the control plane by which it was let in.
+func (a *Agent) Connected(ctx context.Context) (bool, error) {
+	url, err := a.readiness(ctx)
+	if err != nil {
+		return false, err
+	}
+	value, err := metric(ctx, url+"/metrics", "kuma_dp_control_plane_connected")
+	return value == "1", err
 }
 
 // Admin is what the admin interface of the agent's Envoy answers at a path.

@@ -16,6 +16,20 @@ func Get(ctx context.Context, url string) (status int, body string, err error) {
 	return get(ctx, &http.Transport{DisableKeepAlives: true}, url)
 }
 
+// metric is the value of a metric without labels among those at a URL.
+func metric(ctx context.Context, url, name string) (string, error) {
+	_, body, err := Get(ctx, url)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(body) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value), nil
+		}
+	}
+	return "", fmt.Errorf("no metric %s at %s", name, url)
+}
+
 // AdminGet is what Envoy's admin interface on a unix socket answers at a path, such as "/config_dump?include_eds".
 func AdminGet(ctx context.Context, socket, path string) (string, error) {
 	status, body, err := get(ctx, &http.Transport{

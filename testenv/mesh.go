@@ -218,16 +218,7 @@ func (m *Mesh) Roots(mesh string) []*x509.Certificate {
 
 // Metric is the value of a metric of the control plane.
 func (m *Mesh) Metric(name string) (string, error) {
-	_, body, err := Get(m.t.Context(), m.CP.Diagnostics+"/metrics")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(body) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			return strings.TrimSpace(value), nil
-		}
-	}
-	return "", fmt.Errorf("no metric %s", name)
+	return metric(m.t.Context(), m.CP.Diagnostics+"/metrics", name)
 }
 
 // stop ends everything, the proxies first.
