@@ -22,6 +22,11 @@ func (c Calls) Between(from, to time.Time) Calls {
 	return slices.DeleteFunc(slices.Clone(c), func(call Call) bool { return call.Due.Before(from) || !call.Due.Before(to) })
 }
 
+// EndedBefore are the calls of which nothing happened at that moment or later.
+func (c Calls) EndedBefore(t time.Time) Calls {
+	return slices.DeleteFunc(slices.Clone(c), func(call Call) bool { return !call.Due.Add(call.Took).Before(t) })
+}
+
 // Lost has an error for each call that did not get its answer, with the time at which it began.
 func (c Calls) Lost() (lost []error) {
 	for _, call := range c {

@@ -88,6 +88,9 @@ func TestCalls(t *testing.T) {
 	if got := len(calls.Between(at(1), at(3))); got != 2 {
 		t.Errorf("%d between the first second and the third, want 2", got)
 	}
+	if got := len(calls.EndedBefore(at(2).Add(1))); got != 2 {
+		t.Errorf("%d had ended before the third call did, want 2", got)
+	}
 	if got := len(calls.Lost()); got != 3 {
 		t.Errorf("%d were lost, want 3", got)
 	}

@@ -102,6 +102,8 @@ type Sidecar struct {
 	*Agent
 	*Node
 
+	TokenFile string // from which the agent reads its token
+
 	mesh   *Mesh
 	name   string
 	args   []string
@@ -137,10 +139,10 @@ func (m *Mesh) Prepare(p Proxy) *Sidecar {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	s := &Sidecar{Node: n, mesh: m, name: n.Dataplane.Name}
+	s := &Sidecar{Node: n, TokenFile: m.File(string(n.Token)), mesh: m, name: n.Dataplane.Name}
 	s.args = append([]string{
 		"--cp-address=" + m.CP.DP,
-		"--dataplane-token-file=" + m.File(string(n.Token)),
+		"--dataplane-token-file=" + s.TokenFile,
 		"--dataplane-file=" + m.File(string(definition)),
 		"--concurrency=1", "--drain-time=1s",
 		fmt.Sprint("--envoy-drain-time=", m.o.Drain),
