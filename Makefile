@@ -9,7 +9,7 @@ PYJWT         := .tools/venv-jwt/pyjwt-$(PYJWT_VERSION)
 export GOFLAGS += -mod=readonly
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 build: ## compile the three binaries into bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
@@ -27,6 +27,9 @@ check: ## look at the code: gofmt, vet, staticcheck
 
 bench: build tools ## measure, for doc/performance.md
 	go run ./testenv/bench
+
+drill-tokens: build tools ## rotate, revoke and end tokens under load, and count what is lost
+	go run ./testenv/drill
 
 golden: tools ## rewrite the golden files; read the diff before you commit it
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
@@ -65,4 +68,4 @@ $(PYJWT):
 	.tools/venv-jwt/bin/pip install --quiet --disable-pip-version-check pyjwt==$(PYJWT_VERSION) cryptography==$(CRYPTOGRAPHY_VERSION)
 	touch $@
 
-.PHONY: help build demo test check bench golden fuzz audit tools clean
+.PHONY: help build demo test check bench drill-tokens golden fuzz audit tools clean
