@@ -77,6 +77,10 @@ func (r *rotation) run(ctx context.Context, force bool) error {
 	if err != nil {
 		return err
 	}
+	unseen, err := r.unseen(ctx, all)
+	if err != nil {
+		return err
+	}
 	kids := map[string]bool{}
 	for _, k := range older {
 		kids[strconv.Itoa(k.Serial)] = true
@@ -87,12 +91,38 @@ func (r *rotation) run(ctx context.Context, force bool) error {
 			return err
 		}
 		if !force {
-			return fmt.Errorf("%s of mesh %q stays: %s on it\nGive out the new tokens, then run this again: "+
-				"kumactl rotate signing-key --mesh %s", named(older), r.mesh, lives(len(all)), r.mesh)
+			return fmt.Errorf("%s on %s of mesh %q, so nothing was deleted\nGive out the new tokens, then run this again: "+
+				"kumactl rotate signing-key --mesh %s", lives(len(all)), named(older), r.mesh, r.mesh)
 		}
 	}
-	r.warn("a proxy that is not connected now cannot be seen; one with a token of %s needs a new one from now on", named(older))
+	r.warn("a proxy that is not connected now cannot be seen%s; one with a token of %s needs a new one from now on", unseen, named(older))
 	return r.delete(ctx, older)
+}
+
+// unseen names the proxies that are known and not connected, for a message; "" if there are none.
+func (r *rotation) unseen(ctx context.Context, connected []policy.TokenUse) (string, error) {
+	const most = 10
+	dataplanes, err := allPages[policy.Dataplane](ctx, r.cp, r.path+"/dataplanes")
+	if err != nil {
+		return "", err
+	}
+	seen := map[string]bool{}
+	for i := range connected {
+		seen[connected[i].Proxy] = true
+	}
+	var names []string
+	for i := range dataplanes {
+		if name := dataplanes[i].Name; !seen[name] {
+			names = append(names, name)
+		}
+	}
+	if n := len(names); n > most {
+		names = append(names[:most], fmt.Sprintf("%d more", n-most))
+	}
+	if names == nil {
+		return "", nil
+	}
+	return " (such as " + strings.Join(names, ", ") + ")", nil
 }
 
 // renew sees to it that there is a newer key than the one that there was, and returns those older than the newest.

@@ -18,6 +18,7 @@ import (
 // keyholder is a control plane with the signing keys of a mesh, and proxies that are connected by tokens of them.
 type keyholder struct {
 	mu   sync.Mutex
+	down []string // proxies that are not connected
 	keys []int
 	uses []string // as JSON
 	late func()   // happens when the tokens were looked at
@@ -45,6 +46,12 @@ func (k *keyholder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if k.late != nil {
 			k.late()
 		}
+	case "GET /meshes/default/dataplanes":
+		items := []string{`{"type":"Dataplane","mesh":"default","name":"web-1"}`}
+		for _, name := range k.down {
+			items = append(items, fmt.Sprintf(`{"type":"Dataplane","mesh":"default","name":%q}`, name))
+		}
+		fmt.Fprintf(w, `{"total":%d,"items":[%s],"next":null}`, len(items), strings.Join(items, ","))
 	case "DELETE " + prefix:
 		i := slices.IndexFunc(k.keys, func(n int) bool { return r.URL.Path == fmt.Sprint(prefix, n) })
 		if i < 0 {
@@ -78,9 +85,9 @@ func TestRotate(t *testing.T) {
 		say   []string
 	}{
 		"nobody":           {[]int{1}, nil, "", 0, []int{2}, []string{"signing key 2 of mesh \"default\" signs", "deleted signing key 1 ", "Warning: a proxy that is not connected"}},
-		"somebody":         {[]int{1}, old, "", 1, []int{1, 2}, []string{"3 proxies live on an older one", "signing key 1 of mesh \"default\" stays: 3 proxies live on it", "run this again: kumactl rotate signing-key --mesh default"}},
+		"somebody":         {[]int{1}, old, "", 1, []int{1, 2}, []string{"3 proxies live on an older one", "3 proxies live on signing key 1 of mesh \"default\", so nothing was deleted", "run this again: kumactl rotate signing-key --mesh default"}},
 		"somebody, again":  {[]int{1, 2}, old, "", 1, []int{1, 2}, []string{"signing key 1 of mesh"}},
-		"one":              {[]int{1, 2}, old[:1], "", 1, []int{1, 2}, []string{"1 proxy lives on it"}},
+		"one":              {[]int{1, 2}, old[:1], "", 1, []int{1, 2}, []string{"1 proxy lives on signing key 1"}},
 		"all have theirs":  {[]int{1, 2}, done, "", 0, []int{2}, []string{"deleted signing key 1 "}},
 		"by force":         {[]int{1}, old, "--force", 0, []int{2}, []string{"3 proxies live on an older one", "deleted signing key 1 "}},
 		"several old ones": {[]int{3, 9, 10}, nil, "", 0, []int{10}, []string{"token of signing keys 3, 9 needs", "deleted signing key 3 ", "deleted signing key 9 "}},
@@ -122,6 +129,23 @@ func TestRotateShowsCommands(t *testing.T) {
 	}
 	if !strings.Contains(got.stdout, "web-2   b     1     2026-01-31 00:00:05 (") {
 		t.Errorf("no table: %s", got.stdout)
+	}
+}
+
+// Who is known and not connected is named: nobody can tell which token it has.
+func TestRotateNamesTheUnseen(t *testing.T) {
+	t.Parallel()
+	connected := []string{use("web-1", "a", 2, `{}`)}
+	for want, down := range map[string][]string{
+		"cannot be seen; one with":                       nil,
+		"cannot be seen (such as web-2, web-3); one":     {"web-2", "web-3"},
+		"(such as a, b, c, d, e, f, g, h, i, j, 2 more)": strings.Split("abcdefghijkl", ""),
+	} {
+		k := &keyholder{keys: []int{1, 2}, uses: connected, down: down}
+		got := kumactl(t, serveFunc(t, k.ServeHTTP), "rotate", "signing-key")
+		if got.code != 0 || !strings.Contains(got.stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want %q", down, got.code, got.stderr, want)
+		}
 	}
 }
 
