@@ -12,6 +12,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -29,6 +30,7 @@ import (
 // Agent runs one Envoy. Make one with [New].
 type Agent struct {
 	cfg      Config
+	instance string // tells a second stream of this agent from one of another that took its name
 	cp       *controlPlane
 	token    *credential
 	identity *identity
@@ -61,6 +63,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	return &Agent{
 		cfg:      cfg,
+		instance: rand.Text(),
 		base:     secretNames(cfg),
 		cp:       cp,
 		token:    cred,

@@ -14,6 +14,7 @@ const (
 	metaResource = "dataplane.resource" // the Dataplane as JSON, in a string
 	metaCSR      = "dataplane.csr"      // the certificate request, in PEM
 	metaSVIDs    = "dataplane.svids"    // the chains that the proxy still has, in PEM
+	metaInstance = "dataplane.instance" // which run of the agent this is
 	metaVersion  = "version"
 )
 
@@ -30,7 +31,7 @@ func (a *Agent) cluster() string {
 // node is who the agent says it is. The Dataplane, the certificate request and the certificates that it holds are in it
 // if they are asked for.
 func (a *Agent) node(resource, csr, svids bool) (*corev3.Node, error) {
-	meta := map[string]any{metaVersion: versions(a.cfg.Version, a.state.envoyVersion())}
+	meta := map[string]any{metaInstance: a.instance, metaVersion: versions(a.cfg.Version, a.state.envoyVersion())}
 	if resource && a.cfg.Dataplane != nil {
 		data, err := policy.Encode(a.cfg.Dataplane)
 		if err != nil {

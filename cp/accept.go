@@ -102,6 +102,7 @@ func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (*session, err
 		key:        key,
 		claims:     claims,
 		registered: registered,
+		instance:   metadata(node, "dataplane.instance"),
 		builder:    a.builder,
 		reconciler: a.reconciler,
 		metrics:    a.metrics,

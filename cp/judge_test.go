@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,6 +43,11 @@ func TestRevokedWhileConnected(t *testing.T) {
 		again.askAs(node(t, "default.web-2", brought(dataplane("web-2", "web"))), "")
 		again.ended(codes.Unauthenticated, "revoked")
 		p.delete("/meshes/default/secrets/" + list)
+		p.eventually("the list to be gone", func() bool {
+			a := p.askBootstrap("", map[string]any{"mesh": "default", "name": "nobody", "workdir": "/w",
+				"dataplaneToken": sign(t, token.Claims{Mesh: "default", ID: "bad"})})
+			return a.status == http.StatusNotFound
+		})
 	}
 	by("bad", "web-2")
 	good.leave()

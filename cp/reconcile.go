@@ -72,7 +72,11 @@ func (r *reconciler) join(s *session) {
 	r.metrics.sessions.Set(float64(len(r.sessions)))
 	r.mu.Unlock()
 	if older != nil {
-		older.end(status.Errorf(codes.AlreadyExists, "a newer stream has taken over %s; two proxies must not share a name", s.key))
+		reason := "a newer stream has taken over %s; two proxies must not share a name"
+		if s.instance != "" && s.instance == older.instance {
+			reason = "%s has a newer stream"
+		}
+		older.end(status.Errorf(codes.AlreadyExists, reason, s.key))
 	}
 	r.signal()
 }

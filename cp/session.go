@@ -27,6 +27,7 @@ type session struct {
 	claims token.Claims
 	// registered is whether the proxy brought its Dataplane along, which then goes when it leaves.
 	registered bool
+	instance   string // which run of the agent this is, "" if there is none
 	builder    *xds.Builder
 	reconciler *reconciler
 	metrics    *metrics

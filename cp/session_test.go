@@ -39,6 +39,19 @@ func TestNewestStreamWins(t *testing.T) {
 	}
 }
 
+// An agent that opens a second stream, as it does with a new token, is no rival of itself.
+func TestNewerStreamOfTheSameAgent(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	proxy := brought(dataplane("web-1", "web"))
+	proxy["dataplane.instance"] = "one"
+	old := p.join("web-1", proxy)
+	p.join("web-1", proxy)
+	if m := old.ended(codes.AlreadyExists, "web-1", "has a newer stream"); strings.Contains(m, "two proxies") {
+		t.Errorf("it ended with %q", m)
+	}
+}
+
 // A refusal is shown with the proxy's own words, cut where they have no end, until the proxy accepts what comes then.
 func TestRejectionIsShown(t *testing.T) {
 	t.Parallel()
@@ -51,8 +64,15 @@ func TestRejectionIsShown(t *testing.T) {
 			t.Helper()
 			p.eventually(what, func() bool { s, _ := p.subscription("web-1"); return is(s.Status) })
 		}
+		// An answer that comes after the next response is out answers nothing.
+		accepted := func(n uint64) {
+			t.Helper()
+			shown("the answer", func(st policy.SubscriptionStatus) bool { return st.LDS.ResponsesAcknowledged == n })
+		}
+		accepted(1)
 		p.apply("web-1", strings.Replace(dataplane("web-1", "web"), "8080", "8081", 1))
 		s.expect(xds.TypeListener)
+		accepted(2)
 		p.apply("web-1", strings.Replace(dataplane("web-1", "web"), "8080", "8082", 1))
 		s.answer(s.hold(), "port 8082 is taken")
 		shown("the reason", func(st policy.SubscriptionStatus) bool { return st.LastRejection == "port 8082 is taken" })
