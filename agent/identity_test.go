@@ -3,7 +3,9 @@ package agent_test
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"strings"
 	"testing"
@@ -114,6 +116,9 @@ func TestBadIdentities(t *testing.T) {
 			chain, _ := newCA(t, "default").Issue(context.Background(), certs.Request{Key: key, ID: id, Life: time.Hour})
 			return xds.TLSSecret(identityName, certs.EncodeChain(chain), nil)
 		}},
+		{"of a clock that is ahead", "not valid before", func(cp *fakeCP, key crypto.PublicKey) *xds.Resource {
+			return issuedAhead(t, cp.meshCA, key, 10*time.Minute)
+		}},
 		{"no certificate", "", func(*fakeCP, crypto.PublicKey) *xds.Resource {
 			return xds.TLSSecret(identityName, []byte("nonsense"), nil)
 		}},
@@ -137,6 +142,26 @@ func TestBadIdentities(t *testing.T) {
 			e.none(20 * time.Millisecond)
 		})
 	}
+}
+
+// issuedAhead is the secret with a certificate that a control plane makes whose clock is ahead by so much.
+func issuedAhead(t *testing.T, ca *certs.CA, key crypto.PublicKey, by time.Duration) *xds.Resource {
+	id, _ := certs.WorkloadID("default", "web")
+	chain, err := ca.Issue(context.Background(), certs.Request{Key: key, ID: id, Life: 30 * time.Minute})
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	keyPEM, _ := ca.KeyPEM()
+	block, _ := pem.Decode(keyPEM)
+	signer, _ := x509.ParsePKCS8PrivateKey(block.Bytes)
+	template := *chain[0]
+	template.NotBefore, template.NotAfter = template.NotBefore.Add(by), template.NotAfter.Add(by)
+	der, err := x509.CreateCertificate(rand.Reader, &template, ca.Certificate(), key, signer)
+	if err != nil {
+		t.Error(err)
+	}
+	return xds.TLSSecret(identityName, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil)
 }
 
 // An older certificate does not take the place of one that is still valid.
