@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,14 +22,8 @@ type issuer interface {
 // ErrNoSigningKey says that a mesh has no key that could sign a token.
 var ErrNoSigningKey = errors.New("there is no signing key")
 
-const (
-	// maxTokenLife is the longest that a token lives, and how long it does if nobody says.
-	maxTokenLife = 10 * 365 * 24 * time.Hour
-	// maxTokenTags bounds the tags in a token, in bytes of JSON: a token travels in a header.
-	maxTokenTags = 4 << 10
-	// warningHeader carries what kumactl shows to whoever asked.
-	warningHeader = "Koguma-Warning"
-)
+// warningHeader carries what kumactl shows to whoever asked.
+const warningHeader = "Koguma-Warning"
 
 // tokenRequest is the body of POST /tokens/dataplane.
 type tokenRequest struct {
@@ -38,7 +31,7 @@ type tokenRequest struct {
 	Mesh     string              `json:"mesh"`
 	Tags     map[string][]string `json:"tags"`
 	Type     string              `json:"type"`
-	ValidFor string              `json:"validFor"` // as Go writes durations; "" is maxTokenLife
+	ValidFor string              `json:"validFor"` // as Go writes durations; "" is [token.MaxLife]
 }
 
 func (a *api) issueToken(r *http.Request) (answer, error) {
@@ -54,7 +47,7 @@ func (a *api) issue(r *http.Request, allow func(*tokenRequest) error) (answer, e
 	if err := noQuery(r); err != nil {
 		return answer{}, err
 	}
-	req, life, err := readTokenRequest(r.Body)
+	req, wanted, err := readTokenRequest(r.Body)
 	if err != nil {
 		return answer{}, err
 	}
@@ -64,9 +57,7 @@ func (a *api) issue(r *http.Request, allow func(*tokenRequest) error) (answer, e
 	if err := a.checkTokenMesh(r.Context(), req.Mesh); err != nil {
 		return answer{}, err
 	}
-	raw, kid, err := a.issuer.Issue(r.Context(), token.Claims{
-		Name: req.Name, Mesh: req.Mesh, Tags: req.Tags, Type: req.Type, ExpiresAt: time.Now().Add(life),
-	})
+	raw, kid, err := a.issuer.Issue(r.Context(), wanted)
 	if err != nil {
 		return answer{}, err
 	}
@@ -100,73 +91,28 @@ func (a *api) checkTokenMesh(ctx context.Context, name string) error {
 	return err
 }
 
-// readTokenRequest reads what token is asked for, and how long it should live.
-func readTokenRequest(body io.Reader) (req tokenRequest, life time.Duration, err error) {
+// readTokenRequest reads what token is asked for, and what is to be in it.
+func readTokenRequest(body io.Reader) (req tokenRequest, wanted token.Claims, err error) {
 	data, err := io.ReadAll(body)
 	if err != nil {
-		return req, 0, badBody(err)
+		return req, wanted, badBody(err)
 	}
 	if err := policy.Decode(data, &req); err != nil {
-		return req, 0, err
+		return req, wanted, err
 	}
-	life, err = req.check()
-	return req, life, err
+	wanted, err = req.claims()
+	return req, wanted, err
 }
 
-// check makes the tags canonical, and is how long the token should live.
-func (req *tokenRequest) check() (time.Duration, error) {
-	var bad policy.Invalid
-	add := func(field string, err error) {
+// claims is what is to be in the token.
+func (req *tokenRequest) claims() (token.Claims, error) {
+	life := token.MaxLife
+	if req.ValidFor != "" {
+		given, err := time.ParseDuration(req.ValidFor)
 		if err != nil {
-			bad.Fields = append(bad.Fields, policy.FieldError{Field: field, Reason: err.Error()})
+			return token.Claims{}, parameter("validFor", fmt.Sprintf("%q is no duration; write one such as 720h or 30m", req.ValidFor))
 		}
+		life = given
 	}
-	if req.Name != "" {
-		add("name", policy.ValidName(req.Name))
-	}
-	add("mesh", policy.ValidMeshName(req.Mesh))
-	switch req.Type {
-	case "", token.TypeDataplane, token.TypeIngress, token.TypeEgress:
-	default:
-		add("type", fmt.Errorf("must be %s, %s or %s", token.TypeDataplane, token.TypeIngress, token.TypeEgress))
-	}
-	for key, values := range req.Tags {
-		field := fmt.Sprintf("tags[%q]", key)
-		add(field, policy.ValidTagKey(key))
-		if len(values) == 0 {
-			add(field, errors.New("must have a value: without one it fits nothing"))
-		}
-		for _, v := range values {
-			add(field, policy.ValidTagValue(v))
-		}
-		values = slices.Clone(values)
-		slices.Sort(values)
-		req.Tags[key] = slices.Compact(values)
-	}
-	if data, err := policy.Encode(req.Tags); err != nil || len(data) > maxTokenTags {
-		add("tags", fmt.Errorf("must be at most %d bytes of JSON", maxTokenTags))
-	}
-	life, err := parseLife(req.ValidFor)
-	add("validFor", err)
-	if bad.Fields != nil {
-		return 0, &bad
-	}
-	return life, nil
-}
-
-// parseLife reads how long a token should be valid.
-func parseLife(text string) (time.Duration, error) {
-	if text == "" {
-		return maxTokenLife, nil
-	}
-	life, err := time.ParseDuration(text)
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("%q is no duration; write one such as 720h or 30m", text)
-	case life < time.Second:
-		return 0, errors.New("must be at least 1s: such a token would be of no use")
-	case life > maxTokenLife:
-		return 0, fmt.Errorf("must be at most %v, which is 10 years", maxTokenLife)
-	}
-	return life, nil
+	return token.Request{Name: req.Name, Mesh: req.Mesh, Type: req.Type, Tags: req.Tags, Life: life}.Claims(time.Now())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"koguma/policy"
+	"koguma/token"
 )
 
 func (c *cli) rotateCommand() *cobra.Command {
@@ -200,7 +201,7 @@ func renewal(u *policy.TokenUse) string {
 	}
 	life := "720h"
 	if !u.IssuedAt.IsZero() { // a few seconds before it was
-		life = shortest(min(u.ExpiresAt.Sub(u.IssuedAt).Truncate(time.Minute), maxLife))
+		life = shortest(min(u.ExpiresAt.Sub(u.IssuedAt).Truncate(time.Minute), token.MaxLife))
 	}
 	return strings.Join(append(words, "--valid-for", life, "> TOKEN-FILE"), " ")
 }

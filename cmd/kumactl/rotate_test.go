@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"koguma/policy"
+	"koguma/token"
 )
 
 // keyholder is a control plane with the signing keys of a mesh, and proxies that are connected by tokens of them.
@@ -163,7 +164,7 @@ func TestRotateWithSomebodyElse(t *testing.T) {
 func TestShortest(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
-		720 * time.Hour: "720h", time.Hour: "1h", 90 * time.Minute: "1h30m", 20 * time.Minute: "20m", 0: "1m", maxLife: "87600h",
+		720 * time.Hour: "720h", time.Hour: "1h", 90 * time.Minute: "1h30m", 20 * time.Minute: "20m", 0: "1m", token.MaxLife: "87600h",
 	} {
 		if got := shortest(d); got != want {
 			t.Errorf("%v: %s, want %s", d, got, want)
