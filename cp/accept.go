@@ -43,7 +43,7 @@ type acceptor struct {
 // Accept implements [xds.Acceptor]: who is on the stream is what the token proves, and nothing is looked up, decoded
 // or written before its signature holds.
 func (a *acceptor) Accept(ctx context.Context, node *corev3.Node, end func(error)) (xds.Session, error) {
-	s, err := a.accept(ctx, node)
+	s, arrived, err := a.accept(ctx, node)
 	if err != nil {
 		check, refused := refusal(err)
 		a.refusals.add("connect", peerOf(ctx), node.GetId(), check, err)
@@ -52,6 +52,7 @@ func (a *acceptor) Accept(ctx context.Context, node *corev3.Node, end func(error
 	s.ctx, s.end = ctx, end
 	s.expire()
 	a.reconciler.join(s)
+	arrived()
 	if err := a.recheck(ctx, s); err != nil {
 		_, err = refusal(err)
 		end(err)
@@ -77,26 +78,29 @@ func (a *acceptor) recheck(ctx context.Context, s *session) error {
 	return s.claims.Admit(d)
 }
 
-func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (*session, error) {
+// accept makes the session of a proxy that may come in; arrived is to be called when it has joined.
+func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (s *session, arrived func(), err error) {
 	mesh, name, ok := strings.Cut(node.GetId(), ".")
 	if !ok || policy.ValidMeshName(mesh) != nil || policy.ValidName(name) != nil {
-		return nil, status.Error(codes.InvalidArgument, "the node id must be <mesh>.<name of the Dataplane>")
+		return nil, nil, status.Error(codes.InvalidArgument, "the node id must be <mesh>.<name of the Dataplane>")
 	}
 	claims, err := a.authenticate(ctx, mesh, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if t := metadata(node, "dataplane.proxyType"); t != "" && t != "dataplane" {
-		return nil, status.Errorf(codes.InvalidArgument, "proxies of type %q are not served here", t)
+		return nil, nil, status.Errorf(codes.InvalidArgument, "proxies of type %q are not served here", t)
 	}
 	key := policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}
+	arrived = a.reconciler.arrivals.begin(key)
 	registered := false
 	err = again(func() (err error) {
 		registered, err = a.admit(ctx, claims, key, metadata(node, "dataplane.resource"))
 		return err
 	})
 	if err != nil {
-		return nil, err
+		arrived()
+		return nil, nil, err
 	}
 	return &session{
 		key:        key,
@@ -116,7 +120,7 @@ func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (*session, err
 		},
 		changed: make(chan struct{}),
 		insight: newInsight(a.instanceID, time.Now()),
-	}, nil
+	}, arrived, nil
 }
 
 // authenticate is what the token of a stream proves.

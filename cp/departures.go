@@ -100,9 +100,16 @@ func (d *departures) run(ctx context.Context) error {
 	}
 }
 
-// remove deletes the Dataplane of a proxy that has not come back. One that is just coming back finds its Dataplane
-// deleted, and its session is closed for that, so that it registers anew.
+// remove deletes the Dataplane of a proxy that has not come back. If it is just coming, that is looked at again later.
 func (d *departures) remove(ctx context.Context, key policy.Key) error {
+	done, err := d.reconciler.arrivals.remove(key, func() error { return d.delete(ctx, key) })
+	if !done {
+		d.set(key, time.Now().Add(retryRemoval))
+	}
+	return err
+}
+
+func (d *departures) delete(ctx context.Context, key policy.Key) error {
 	if d.reconciler.connected(key) != nil {
 		return nil
 	}

@@ -171,3 +171,17 @@ func TestGraceAfterRestart(t *testing.T) {
 		}
 	})
 }
+
+// A proxy that says goodbye and is back at once stays: its Dataplane is not removed behind its back.
+func TestBackAtOnce(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.mtls("1h")
+	for range 30 {
+		s := p.join("web-1", brought(dataplane("web-1", "web")))
+		p.permit("p", "web", "api")
+		s.expect(xds.TypeListener)
+		p.delete("/meshes/default/traffic-permissions/p")
+		s.leave()
+	}
+}

@@ -25,6 +25,7 @@ type reconciler struct {
 	// delay is how long a proxy that vanished has to come back before the Dataplane that it brought along is removed.
 	delay       time.Duration
 	withdrawals *withdrawals
+	arrivals    arrivals
 
 	index  *index // run's own
 	synced chan struct{}
