@@ -155,7 +155,7 @@ func (p payload) claims(raw Raw) (Claims, error) {
 	if c.ExpiresAt.Before(c.NotBefore) {
 		return Claims{}, errors.New(`it ends ("exp") before it begins ("nbf")`)
 	}
-	if c.ID == "" {
+	if ValidID(c.ID) != nil { // there is none, or one that no list could name
 		sum := sha256.Sum256([]byte(raw))
 		c.ID = hex.EncodeToString(sum[:])
 	}

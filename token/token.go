@@ -48,7 +48,7 @@ type Claims struct {
 	Tags     map[string][]string // for each tag, the values that an inbound may have; it must have one of them
 	Type     string
 	Workload string // a bound that nothing here enforces: such a token is refused
-	ID       string // "jti"; for a token without one, the hex SHA-256 of its text
+	ID       string // "jti"; for a token without one that can be revoked, the hex SHA-256 of its text
 	Pin      string // of the control plane's CA, as certs.Pin has it
 	KeyID    string // of the key that its signature was verified with; only Verify sets it
 	KeySum   string // SHA-256 of that key, so that another by its id is told from it; only Verify sets it

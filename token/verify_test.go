@@ -223,15 +223,20 @@ type failing struct{ err error }
 
 func (f failing) Key(string, string) (*rsa.PublicKey, error) { return nil, f.err }
 
-// Row 35: a token is revoked by its jti, or by the hash of its text if it has none.
+// Row 35: a token is revoked by its jti, or by the hash of its text if it has none, or none that a list could name.
 func TestVerifyRevoked(t *testing.T) {
 	t.Parallel()
 	named := signed(t, goodHeader, goodClaims)
 	nameless := signed(t, goodHeader, strings.Replace(goodClaims, `"jti":"0b9ac2e3-a4f9-4d1c-8d7e-3f7a5b1c2d3e",`, "", 1))
-	sum := sha256.Sum256([]byte(nameless))
+	unlistable := signed(t, goodHeader, strings.Replace(goodClaims, `"jti":"`, `"jti":"a, b`, 1))
+	hash := func(raw token.Raw) string {
+		sum := sha256.Sum256([]byte(raw))
+		return hex.EncodeToString(sum[:])
+	}
 	for raw, id := range map[token.Raw]string{
-		named:    "0b9ac2e3-a4f9-4d1c-8d7e-3f7a5b1c2d3e",
-		nameless: hex.EncodeToString(sum[:]),
+		named:      "0b9ac2e3-a4f9-4d1c-8d7e-3f7a5b1c2d3e",
+		nameless:   hash(nameless),
+		unlistable: hash(unlistable),
 	} {
 		v := verifier()
 		c, err := v.Verify(raw, "default", now)
