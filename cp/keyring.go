@@ -6,10 +6,8 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -119,7 +117,7 @@ func (k *keyring) apply(e store.Event) (bool, error) {
 func (k *keyring) revoke(mesh string, s *policy.Secret) {
 	ids := map[string]bool{}
 	if s != nil {
-		for id := range strings.FieldsFuncSeq(string(s.Data), func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+		for id := range revokedIDs(s.Data) {
 			ids[id] = true
 		}
 	}

@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rsa"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-	"golang.org/x/sys/unix"
 
 	"koguma/token"
 )
@@ -52,7 +48,7 @@ func (p *publicKeys) load(confs []PublicKeyConf) error {
 		if c.KeyFile != "" {
 			field += "File"
 			var err error
-			if data, err = readPublicKey(c.KeyFile); err != nil {
+			if data, _, err = token.ReadFile(c.KeyFile, maxPublicKey); err != nil {
 				return fmt.Errorf("%s: %w", field, err)
 			}
 			p.files = append(p.files, &publicKeyFile{conf: c, field: field, data: data})
@@ -111,7 +107,7 @@ func (p *publicKeys) run(ctx context.Context) error {
 
 // look takes up the key in a file if it is another one. One that cannot be read leaves the last good one in place.
 func (p *publicKeys) look(f *publicKeyFile) {
-	data, err := readPublicKey(f.conf.KeyFile)
+	data, _, err := token.ReadFile(f.conf.KeyFile, maxPublicKey)
 	if err == nil && f.fault == "" && bytes.Equal(data, f.data) {
 		return
 	}
@@ -133,25 +129,4 @@ func (p *publicKeys) look(f *publicKeyFile) {
 	if p.keys.setStatic(f.conf.Mesh, f.conf.KID, key) {
 		p.changed(f.conf.Mesh)
 	}
-}
-
-// readPublicKey reads a file that holds a key, and does not wait for one that is a pipe.
-func readPublicKey(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxPublicKey+1))
-	if err == nil && len(data) > maxPublicKey {
-		err = errors.New("longer than any public key")
-	}
-	return data, err
 }

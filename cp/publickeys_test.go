@@ -254,7 +254,7 @@ func TestKeyFileUnreadable(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("canary"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for file, say := range map[string]string{broken: "it is not PEM", broken + "x": "no such file", filepath.Dir(broken): "not a file"} {
+	for file, say := range map[string]string{broken: "it is not PEM", broken + "x": "no such file", filepath.Dir(broken): "not a regular file"} {
 		cfg := cp.DefaultConfig()
 		cfg.Store.Type = cp.StoreMemory
 		validator(true, true, cp.PublicKeyConf{KID: "k", KeyFile: file})(&cfg)
