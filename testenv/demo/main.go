@@ -41,33 +41,18 @@ func run(ctx context.Context) (err error) {
 	d := &demo{dir: dir}
 	defer func() { err = errors.Join(err, d.stop()) }()
 
-	for _, step := range []struct {
-		done string
-		see  func(context.Context) (string, error)
-	}{
-		{"started a control plane", d.startControlPlane},
-		{"made a token for each service", d.makeTokens},
-		{"started a proxy for each", d.startProxies},
-		{"sent requests to backend, mTLS off", d.sendPlain},
-		{"turned mTLS on", d.turnOnMTLS},
-		{"permitted web to reach backend", d.permit},
-		{"shook hands with backend's proxy", d.readCertificate},
-		{"searched for keys and tokens", d.searchSecrets},
-		{"took web's permission away", d.forbid},
-		{"asked who is in the mesh", d.inspect},
-	} {
-		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-		seen, err := step.see(ctx)
-		cancel()
-		if errors.Is(err, context.Canceled) {
-			return errors.New("interrupted")
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", step.done, err)
-		}
-		fmt.Printf("%-34s -> %s\n", step.done, seen)
-	}
-	return nil
+	return testenv.Show(ctx, os.Stdout, 20*time.Second, []testenv.Step{
+		{Does: "started a control plane", Do: d.startControlPlane},
+		{Does: "made a token for each service", Do: d.makeTokens},
+		{Does: "started a proxy for each", Do: d.startProxies},
+		{Does: "sent requests to backend, mTLS off", Do: d.sendPlain},
+		{Does: "turned mTLS on", Do: d.turnOnMTLS},
+		{Does: "permitted web to reach backend", Do: d.permit},
+		{Does: "shook hands with backend's proxy", Do: d.readCertificate},
+		{Does: "searched for keys and tokens", Do: d.searchSecrets},
+		{Does: "took web's permission away", Do: d.forbid},
+		{Does: "asked who is in the mesh", Do: d.inspect},
+	})
 }
 
 // demo is the mesh. Its folder holds the files of this program, cp/, tokens/, and the work folders of the agents below

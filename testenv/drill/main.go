@@ -18,6 +18,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"koguma/testenv"
 )
 
 //go:embed *.yaml
@@ -44,30 +46,19 @@ func run(ctx context.Context) (err error) {
 	d := &drill{dir: dir}
 	defer func() { err = errors.Join(err, d.stop()) }()
 
-	for _, step := range []struct {
-		does string
-		do   func(context.Context) (string, error)
-	}{
-		{"start a mesh", d.start},
-		{"begin to send", d.send},
-		{"change nothing", d.rest},
-		{"rotate tokens", d.rotateTokens},
-		{"rotate the signing key", d.rotateSigningKey},
-		{"revoke web-2's token", d.revoke},
-		{"let api's token expire", d.expire},
-		{"give api a new token", d.comeBack},
-		{"ask who is in by what", d.inspect},
-	} {
-		ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
-		seen, err := step.do(ctx)
-		cancel()
-		if errors.Is(err, context.Canceled) {
-			return errors.New("interrupted")
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", step.does, err)
-		}
-		fmt.Printf("%-22s -> %s\n", step.does, seen)
+	err = testenv.Show(ctx, os.Stdout, 40*time.Second, []testenv.Step{
+		{Does: "start a mesh", Do: d.start},
+		{Does: "begin to send", Do: d.send},
+		{Does: "change nothing", Do: d.rest},
+		{Does: "rotate tokens", Do: d.rotateTokens},
+		{Does: "rotate the signing key", Do: d.rotateSigningKey},
+		{Does: "revoke web-2's token", Do: d.revoke},
+		{Does: "let api's token expire", Do: d.expire},
+		{Does: "give api a new token", Do: d.comeBack},
+		{Does: "ask who is in by what", Do: d.inspect},
+	})
+	if err != nil {
+		return err
 	}
 	fmt.Println()
 	return d.report(os.Stdout)
