@@ -20,14 +20,15 @@ import (
 // content is what was in a response.
 type content struct {
 	resources []*xds.Resource
-	endpoints []string // the names of the endpoints that the clusters need
-	renewed   bool     // there is a new certificate
+	endpoints []string            // the names of the endpoints that the clusters need
+	notes     map[string]xds.Note // of the inbounds, by the name of their listener
+	renewed   bool                // there is a new certificate
 }
 
 // read takes a response apart. Everything in it must be of its type and have a name of its own.
 func (a *Agent) read(r *discoveryv3.DiscoveryResponse) (content, error) {
 	var (
-		c       content
+		c       = content{notes: map[string]xds.Note{}}
 		secrets []*tlsv3.Secret
 		seen    = map[string]bool{}
 	)
@@ -48,6 +49,13 @@ func (a *Agent) read(r *discoveryv3.DiscoveryResponse) (content, error) {
 			continue
 		case *clusterv3.Cluster:
 			c.endpoints = append(c.endpoints, endpointsOf(m)...)
+		case *listenerv3.Listener:
+			r, note, err := withoutNote(m)
+			if err != nil {
+				return content{}, err
+			}
+			c.resources, c.notes[name] = append(c.resources, r), note
+			continue
 		}
 		c.resources = append(c.resources, xds.NewResource(name, packed.GetValue()))
 	}
@@ -87,6 +95,13 @@ func unpack(typ string, packed *anypb.Any) (m proto.Message, name string, err er
 	return m, name, nil
 }
 
+// withoutNote is a listener as Envoy gets it, and the note that came with it.
+func withoutNote(l *listenerv3.Listener) (*xds.Resource, xds.Note, error) {
+	note := xds.TakeNote(l)
+	r, err := resource(l)
+	return r, note, err
+}
+
 // endpointsOf is the name of the endpoints that a cluster gets over EDS, if it does.
 func endpointsOf(c *clusterv3.Cluster) []string {
 	if c.GetType() != clusterv3.Cluster_EDS {
@@ -98,13 +113,16 @@ func endpointsOf(c *clusterv3.Cluster) []string {
 	return []string{c.GetName()}
 }
 
-// resource is the secret as it goes on to Envoy.
-func resource(s *tlsv3.Secret) (*xds.Resource, error) {
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
+// resource is a message as it goes on to Envoy.
+func resource(m interface {
+	proto.Message
+	GetName() string
+}) (*xds.Resource, error) {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
-	return xds.NewResource(s.GetName(), body), nil
+	return xds.NewResource(m.GetName(), body), nil
 }
 
 // short is a type URL as people know it: "Cluster".

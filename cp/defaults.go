@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"koguma/certs"
 	"koguma/policy"
@@ -18,6 +19,9 @@ const (
 	authorityCert = "kuma-cp-ca-cert"
 	authorityKey  = "kuma-cp-ca-key"
 )
+
+// authorityLife is how long that CA lives.
+const authorityLife = 10 * 365 * 24 * time.Hour
 
 // createDefaults makes what a store has from the first start on.
 func createDefaults(ctx context.Context, rs resources, d DefaultsConfig) error {
@@ -46,7 +50,7 @@ func loadCPAuthority(ctx context.Context, s store.Store) (*certs.CA, error) {
 	if ca != nil || err != nil {
 		return ca, err
 	}
-	made, err := certs.NewCA(certs.CAOptions{CommonName: "kuma-cp", Life: policy.DefaultCALife})
+	made, err := certs.NewCA(certs.CAOptions{CommonName: "kuma-cp", Life: authorityLife})
 	if err != nil {
 		return nil, err
 	}

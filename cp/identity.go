@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"koguma/authority"
 	"koguma/certs"
 	"koguma/xds"
 )
@@ -32,8 +33,8 @@ type identities struct {
 // svid is one certificate that was given out.
 type svid struct {
 	service string
-	public  crypto.PublicKey // as it was in the request; nil if the key was made here
-	ca      *certs.CA
+	public  crypto.PublicKey    // as it was in the request; nil if the key was made here
+	trust   authority.Authority // that signed it
 	leaf    *x509.Certificate
 	made    bool // here, rather than brought along
 	renewAt time.Time
@@ -51,7 +52,7 @@ const (
 
 // secrets are those that the proxy asked for and can have. What is missing, due, or for another key or of another CA
 // than it should be, is made first. Where that fails, what there was stays.
-func (ids *identities) secrets(ctx context.Context, auth *authority, services []string, now time.Time) ([]*xds.Resource, error) {
+func (ids *identities) secrets(ctx context.Context, auth *trust, services []string, now time.Time) ([]*xds.Resource, error) {
 	if auth == nil {
 		ids.svids = map[string]*svid{}
 		return nil, nil
@@ -83,13 +84,13 @@ func (ids *identities) secrets(ctx context.Context, auth *authority, services []
 }
 
 // good reports whether a certificate can stay. When to renew it is for the agent to say where the agent has the key.
-func (ids *identities) good(s *svid, service string, auth *authority, now time.Time) bool {
-	return s != nil && s.service == service && s.ca == auth.ca && s.public == ids.public &&
+func (ids *identities) good(s *svid, service string, auth *trust, now time.Time) bool {
+	return s != nil && s.service == service && s.trust == auth.Authority && s.public == ids.public &&
 		(ids.public != nil || now.Before(s.renewAt))
 }
 
 // make gives out a certificate: one that the proxy already has if it will do, else a new one.
-func (ids *identities) make(ctx context.Context, name, service string, auth *authority, now time.Time) (*svid, error) {
+func (ids *identities) make(ctx context.Context, name, service string, auth *trust, now time.Time) (*svid, error) {
 	id, err := certs.WorkloadID(ids.mesh, service)
 	if err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func (ids *identities) make(ctx context.Context, name, service string, auth *aut
 		}
 		public = key.Public()
 	}
-	chain, err := auth.ca.Issue(ctx, certs.Request{
+	chain, err := auth.Issue(ctx, certs.Request{
 		Key: public, ID: id, Life: auth.backend.LeafLife(), NotAfter: ids.notAfter,
 	})
 	if err != nil {
@@ -143,13 +144,13 @@ func (ids *identities) record(ctx context.Context, service string, leaf *x509.Ce
 	return ids.ledger.record(ctx, ids.mesh, service, ids.token, leaf)
 }
 
-func newSVID(name, service string, auth *authority, public crypto.PublicKey, chain []*x509.Certificate, key crypto.Signer) *svid {
+func newSVID(name, service string, auth *trust, public crypto.PublicKey, chain []*x509.Certificate, key crypto.Signer) *svid {
 	var keyPEM []byte
 	if key != nil {
 		keyPEM, _ = certs.EncodeKey(key) // an EC key, which always encodes
 	}
 	return &svid{
-		service: service, public: public, ca: auth.ca, leaf: chain[0], renewAt: renewal(chain[0]),
+		service: service, public: public, trust: auth.Authority, leaf: chain[0], renewAt: renewal(chain[0]),
 		secret: xds.TLSSecret(name, certs.EncodeChain(chain), keyPEM),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"koguma/authority"
 	"koguma/certs"
 	"koguma/policy"
 	"koguma/store"
@@ -37,7 +38,7 @@ type meshIndex struct {
 	changed   map[string]bool           // the clusters whose endpoints may have changed since
 	away      map[string]bool           // the Dataplanes, by name, whose proxies have left or are not there yet
 	permitted map[string]verdict        // by the tags of an inbound
-	authority *authority                // of the backend that was enabled last
+	trust     *trust                    // of the backend that was enabled last
 
 	withdrawals *policy.Withdrawals // nil until something was withdrawn
 	withdrawn   *xds.Withdrawn      // that follows from them
@@ -54,17 +55,19 @@ type service struct {
 
 // verdict is whom a permission lets in.
 type verdict struct {
+	name    string // of the permission, "" if there is none
+	version uint64
 	sources []string
 	any     bool
 }
 
-// authority is the certificate authority of a mesh.
-type authority struct {
-	backend   *policy.Backend
-	cert, key *policy.Secret // that ca was read from
-	ca        *certs.CA
-	roots     []*x509.Certificate
-	pem       string
+// trust is the certificate authority of a mesh, and what its peers trust.
+type trust struct {
+	backend *policy.Backend
+	read    map[string]*policy.Secret // that authority was opened with; nil for those that there were not
+	authority.Authority
+	roots []*x509.Certificate
+	pem   string
 }
 
 func newIndex() *index { return &index{meshes: map[string]*meshIndex{}} }
@@ -186,7 +189,7 @@ func (m *meshIndex) enter(d *policy.Dataplane) {
 }
 
 // view is what a proxy's configuration depends on now.
-func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *authority, error) {
+func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 	auth, err := m.issuing()
 	if err != nil {
 		return nil, nil, err
@@ -201,13 +204,14 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *authority, error) {
 		if in.State == policy.StateIgnored {
 			continue
 		}
-		permit := verdict{}
+		permit, note := verdict{}, xds.Note{Mode: xds.ModeOff}
 		if auth != nil {
 			permit = m.permit(in.Tags)
+			note = xds.Note{Mode: policy.ModeStrict, Permission: permit.name, PermissionVersion: permit.version}
 		}
 		v.Inbounds = append(v.Inbounds, xds.Inbound{
 			Listen: d.Listen(in), Workload: d.Workload(in), Service: in.Service(), Protocol: in.Protocol(),
-			Sources: permit.sources, Any: permit.any,
+			Sources: permit.sources, Any: permit.any, Note: note,
 		})
 	}
 	for i := range d.Networking.Outbound {
@@ -229,6 +233,7 @@ func (m *meshIndex) permit(tags map[string]string) verdict {
 	}
 	all := slices.Collect(maps.Values(m.permissions))
 	if p := policy.Match(all, tags); p != nil {
+		v.name, v.version = p.Name, p.Version
 		v.sources, v.any = p.SourceServices()
 		if v.any {
 			v.sources = m.dialing(tags[policy.TagService], v.sources)
@@ -319,20 +324,24 @@ func subset(these, those map[string]string) bool {
 
 // withdrawnBy is what was withdrawn in the mesh, with the list that its authority signs. Where the authority may not, the
 // rest happens all the same, and noCRL says why.
-func (m *meshIndex) withdrawnBy(auth *authority) *xds.Withdrawn {
+func (m *meshIndex) withdrawnBy(auth *trust) *xds.Withdrawn {
 	if m.withdrawals == nil || m.withdrawn != nil {
 		return m.withdrawn
 	}
 	var crl []byte
-	crl, m.noCRL = revocationList(auth.ca, m.withdrawals)
+	crl, m.noCRL = revocationList(auth.Authority, m.withdrawals)
 	m.withdrawn = &xds.Withdrawn{CRL: string(crl), Rounds: m.withdrawals.Rounds}
 	return m.withdrawn
 }
 
 // revocationList is the list of the CA with what was withdrawn, nil if that is nothing.
-func revocationList(ca *certs.CA, w *policy.Withdrawals) ([]byte, error) {
+func revocationList(by authority.Authority, w *policy.Withdrawals) ([]byte, error) {
 	if len(w.Certificates) == 0 {
 		return nil, nil
+	}
+	ca, ok := by.(authority.Revoker)
+	if !ok {
+		return nil, certs.ErrNoCRL
 	}
 	var revoked []certs.Revoked
 	for _, c := range w.Certificates {
@@ -346,7 +355,7 @@ func revocationList(ca *certs.CA, w *policy.Withdrawals) ([]byte, error) {
 }
 
 // issuing is the authority that signs the mesh's identities, nil while mTLS is off.
-func (m *meshIndex) issuing() (*authority, error) {
+func (m *meshIndex) issuing() (*trust, error) {
 	if m.mesh == nil {
 		return nil, fmt.Errorf("the mesh does not exist")
 	}
@@ -354,27 +363,52 @@ func (m *meshIndex) issuing() (*authority, error) {
 	if b == nil {
 		return nil, nil
 	}
-	cert := m.secrets[policy.CACertName(m.mesh.Name, b.Name)]
-	key := m.secrets[policy.CAKeyName(m.mesh.Name, b.Name)]
-	if cert == nil || key == nil {
-		return nil, fmt.Errorf("the CA of backend %q of mesh %q is not in the store", b.Name, m.mesh.Name)
-	}
-	if last := m.authority; last != nil && last.cert == cert && last.key == key {
+	if last := m.trust; last != nil && last.backend.Type == b.Type && last.backend.Name == b.Name && last.backend.Conf == b.Conf && m.stillSo(last.read) {
 		if last.backend != b {
 			same := *last // the same CA, so that the certificates that it has signed stay
 			same.backend = b
-			m.authority = &same
+			m.trust = &same
 		}
-		return m.authority, nil
+		return m.trust, nil
 	}
-	ca, err := certs.LoadCA(cert.Data, key.Data)
+	t, err := m.open(b)
 	if err != nil {
 		return nil, fmt.Errorf("the CA of backend %q of mesh %q: %w", b.Name, m.mesh.Name, err)
 	}
 	m.withdrawn, m.noCRL = nil, nil
-	m.authority = &authority{
-		backend: b, cert: cert, key: key,
-		ca: ca, roots: []*x509.Certificate{ca.Certificate()}, pem: string(ca.CertPEM()),
+	m.trust = t
+	return t, nil
+}
+
+// open is the authority of a backend.
+func (m *meshIndex) open(b *policy.Backend) (*trust, error) {
+	kind, err := authority.KindOf(b.Type)
+	if err != nil {
+		return nil, err
 	}
-	return m.authority, nil
+	t := &trust{backend: b, read: map[string]*policy.Secret{}}
+	t.Authority, err = kind.Open(m.mesh.Name, b, func(name string) []byte {
+		s := m.secrets[name]
+		t.read[name] = s
+		if s == nil {
+			return nil
+		}
+		return s.Data
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.roots = t.Roots()
+	t.pem = string(certs.EncodeChain(t.roots))
+	return t, nil
+}
+
+// stillSo reports whether these secrets are what they were.
+func (m *meshIndex) stillSo(read map[string]*policy.Secret) bool {
+	for name, s := range read {
+		if m.secrets[name] != s {
+			return false
+		}
+	}
+	return true
 }

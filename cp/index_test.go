@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -161,7 +162,7 @@ func TestWhatMayWait(t *testing.T) {
 func TestPermitted(t *testing.T) {
 	t.Parallel()
 	web := map[string]string{"kuma.io/service": "web"}
-	ca, err := certs.NewCA(certs.CAOptions{CommonName: "default", Life: policy.DefaultCALife})
+	ca, err := certs.NewCA(certs.CAOptions{CommonName: "default", Life: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

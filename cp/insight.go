@@ -65,7 +65,7 @@ func (i *insight) observe(e xds.Event) {
 
 // certificate notes the certificate that the proxy has now. made is whether it was made here and now, rather than
 // brought along.
-func (i *insight) certificate(leaf *x509.Certificate, auth *authority, made bool) {
+func (i *insight) certificate(leaf *x509.Certificate, auth *trust, made bool) {
 	if leaf == nil || auth == nil {
 		i.mtls = nil
 		return

@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 
-	"koguma/certs"
+	"koguma/authority"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -87,6 +86,9 @@ func (rs resources) delete(ctx context.Context, key policy.Key, force bool) erro
 
 // opsForMesh makes what a mesh cannot be without: a key that signs its tokens and, once mTLS is on, its CA.
 func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh, old policy.Resource) ([]store.Op, error) {
+	if err := checkBackends(m); err != nil {
+		return nil, err
+	}
 	if old != nil {
 		was, is := old.(*policy.Mesh).Enabled(), m.Enabled()
 		if was != nil && is != nil && was.Name != is.Name {
@@ -101,7 +103,7 @@ func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh, old policy.R
 			return nil, err
 		}
 	}
-	if b := m.Enabled(); b != nil && b.Type == policy.BackendBuiltin {
+	if b := m.Enabled(); b != nil {
 		ca, err := rs.opsForCA(ctx, m.Name, b)
 		if err != nil {
 			return nil, err
@@ -111,34 +113,56 @@ func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh, old policy.R
 	return ops, nil
 }
 
+// checkBackends finds what is wrong with the configuration of a mesh's backends.
+func checkBackends(m *policy.Mesh) error {
+	if m.MTLS == nil {
+		return nil
+	}
+	var bad policy.Invalid
+	for i := range m.MTLS.Backends {
+		at := fmt.Sprintf("mtls.backends[%d].", i)
+		kind, err := authority.KindOf(m.MTLS.Backends[i].Type)
+		if err != nil {
+			bad.Fields = append(bad.Fields, policy.FieldError{Field: at + "type", Reason: err.Error()})
+			continue
+		}
+		err = kind.Check(&m.MTLS.Backends[i])
+		if invalid, ok := errors.AsType[*policy.Invalid](err); ok {
+			for _, f := range invalid.Fields {
+				bad.Fields = append(bad.Fields, policy.FieldError{Field: at + f.Field, Reason: f.Reason})
+			}
+		} else if err != nil {
+			return err
+		}
+	}
+	if len(bad.Fields) > 0 {
+		return &bad
+	}
+	return nil
+}
+
+// opsForCA makes the secrets that a backend cannot be without.
 func (rs resources) opsForCA(ctx context.Context, mesh string, b *policy.Backend) ([]store.Op, error) {
-	certName, keyName := policy.CACertName(mesh, b.Name), policy.CAKeyName(mesh, b.Name)
-	cert, err := rs.find(ctx, policy.Key{Type: policy.TypeSecret, Mesh: mesh, Name: certName})
+	kind, err := authority.KindOf(b.Type)
 	if err != nil {
 		return nil, err
 	}
-	key, err := rs.find(ctx, policy.Key{Type: policy.TypeSecret, Mesh: mesh, Name: keyName})
-	if err != nil || cert != nil && key != nil {
-		return nil, err
-	}
-	// While mTLS was off, one of the two may have been deleted. The other is of no use then.
-	ca, err := certs.NewCA(certs.CAOptions{
-		CommonName: mesh,
-		URI:        &url.URL{Scheme: "spiffe", Host: mesh},
-		RSABits:    b.RSABits(),
-		Life:       b.CALife(),
+	found := map[string]policy.Resource{}
+	var unread error
+	made, err := kind.Make(mesh, b, func(name string) bool {
+		r, err := rs.find(ctx, policy.Key{Type: policy.TypeSecret, Mesh: mesh, Name: name})
+		unread = errors.Join(unread, err)
+		found[name] = r
+		return r != nil
 	})
-	if err != nil {
+	if err := errors.Join(unread, err); err != nil {
 		return nil, err
 	}
-	keyPEM, err := ca.KeyPEM()
-	if err != nil {
-		return nil, err
+	var ops []store.Op
+	for name, data := range made {
+		ops = append(ops, store.Op{Put: newSecret(mesh, name, data), Expect: expectation(found[name])})
 	}
-	return []store.Op{
-		{Put: newSecret(mesh, certName, ca.CertPEM()), Expect: expectation(cert)},
-		{Put: newSecret(mesh, keyName, keyPEM), Expect: expectation(key)},
-	}, nil
+	return ops, nil
 }
 
 // warnings are what somebody who writes this mesh may not have meant.

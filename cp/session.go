@@ -47,9 +47,9 @@ type session struct {
 	retry    time.Time   // not before then, after something failed
 
 	mu       sync.Mutex
-	view     *xds.View  // nil until the reconciler has looked at the proxy
-	auth     *authority // of the view
-	services []string   // of the view's Dataplane
+	view     *xds.View // nil until the reconciler has looked at the proxy
+	auth     *trust    // of the view
+	services []string  // of the view's Dataplane
 	changed  chan struct{}
 	insight  insight
 	expiry   *time.Timer // ends the session with its token
@@ -59,12 +59,13 @@ type session struct {
 const retryIssue = 5 * time.Second
 
 // offer tells the session what its proxy should have.
-func (s *session) offer(v *xds.View, auth *authority, services []string) {
+func (s *session) offer(v *xds.View, auth *trust, services []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil { // judged, and closed: it gets nothing more
 		return
 	}
+	v.Notes = s.instance != "" // there is an agent, which takes them off
 	if s.view != nil && s.auth == auth && s.view.Equal(v) && slices.Equal(s.services, services) {
 		return
 	}
@@ -112,7 +113,7 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 }
 
 // identify sees to the certificates that the proxy asked for.
-func (s *session) identify(auth *authority, services []string) {
+func (s *session) identify(auth *trust, services []string) {
 	now := time.Now()
 	if now.Before(s.retry) {
 		return

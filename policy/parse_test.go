@@ -19,7 +19,7 @@ func examples() []policy.Resource {
 	}
 	mesh := &policy.Mesh{Meta: meta(policy.TypeMesh, "", "default"), MTLS: &policy.MTLS{EnabledBackend: "ca-1", Backends: []policy.Backend{{
 		Name: "ca-1", Type: policy.BackendBuiltin, Mode: policy.ModeStrict, DPCert: &policy.DPCert{},
-		Conf: &policy.BackendConf{CACert: &policy.CACert{RSABits: 2048, Expiration: policy.Duration(policy.DefaultCALife)}},
+		Conf: `{"caCert":{"RSAbits":2048,"expiration":"10y"}}`,
 	}}}}
 	mesh.MTLS.Backends[0].DPCert.Rotation.Expiration = policy.Duration(90 * time.Second)
 	return []policy.Resource{

@@ -42,8 +42,11 @@ func (w *walker) value(n *node, v reflect.Value) *SyntaxError {
 	if n.kind == kindNull {
 		return n.fail("null where a value is needed: give one, or leave the field out")
 	}
-	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	switch t := v.Addr().Interface().(type) {
+	case encoding.TextUnmarshaler:
 		return textValue(n, t)
+	case *Document:
+		return w.document(n, t)
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -203,6 +206,23 @@ func appendFields(all []goField, t reflect.Type, index []int) []goField {
 		}
 	}
 	return all
+}
+
+// document keeps an object as it is, for somebody else to read.
+func (w *walker) document(n *node, to *Document) *SyntaxError {
+	if n.kind != kindObject {
+		return n.fail("must be an object, not %s", n.kind)
+	}
+	var content any
+	if err := w.anything(n, reflect.ValueOf(&content).Elem()); err != nil {
+		return err
+	}
+	d, err := DocumentOf(content)
+	if err != nil {
+		return n.fail("%v", err)
+	}
+	*to = d
+	return nil
 }
 
 // anything reads a value whose shape the Go side leaves open.

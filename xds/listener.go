@@ -30,6 +30,7 @@ func (b *Builder) inboundListener(v *View, in *Inbound) named {
 			Address:          address(in.Listen),
 			TrafficDirection: corev3.TrafficDirection_INBOUND,
 		}
+		v.noteOf(in).attach(l)
 		if !v.MTLS {
 			l.FilterChains = []*listenerv3.FilterChain{{Filters: inboundFilters(in, nil, false)}}
 			return l

@@ -16,6 +16,8 @@ type View struct {
 	Outbounds []Outbound
 	// MTLS is whether traffic in the mesh is encrypted and permissions hold.
 	MTLS bool
+	// Notes is whether listeners carry a [Note] each, for an agent to read and to take off.
+	Notes bool
 	// Roots are the certificates that identities of the mesh are verified with, in PEM.
 	Roots string
 	// Withdrawn is what was taken back before its end; nil if nothing was.
@@ -63,6 +65,8 @@ type Inbound struct {
 	Sources []string
 	// Any is whether every service of the mesh is let in. Sources are then those that are known to dial this one.
 	Any bool
+	// Note is what the agent is told of this inbound.
+	Note Note
 }
 
 // Outbound is a local port through which the workload reaches a service.
@@ -94,11 +98,11 @@ func (w *Withdrawn) rounds(sources []string) string {
 // Equal reports whether two views give the same configuration. Endpoints and Withdrawn are compared by
 // identity.
 func (v *View) Equal(o *View) bool {
-	return v.Mesh == o.Mesh && v.Service == o.Service && v.MTLS == o.MTLS && v.Roots == o.Roots && v.Withdrawn == o.Withdrawn &&
+	return v.Mesh == o.Mesh && v.Service == o.Service && v.MTLS == o.MTLS && v.Notes == o.Notes && v.Roots == o.Roots && v.Withdrawn == o.Withdrawn &&
 		slices.Equal(v.Outbounds, o.Outbounds) && slices.EqualFunc(v.Inbounds, o.Inbounds, Inbound.equal)
 }
 
 func (i Inbound) equal(o Inbound) bool {
 	return i.Listen == o.Listen && i.Workload == o.Workload && i.Service == o.Service && i.Protocol == o.Protocol &&
-		i.Any == o.Any && slices.Equal(i.Sources, o.Sources)
+		i.Any == o.Any && i.Note == o.Note && slices.Equal(i.Sources, o.Sources)
 }

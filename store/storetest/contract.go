@@ -17,7 +17,7 @@ func testReadBack(t *testing.T, s store.Store) {
 	mesh := &policy.Mesh{Meta: meta(policy.TypeMesh, "", "default")}
 	backend := policy.Backend{Name: "ca-1", Type: policy.BackendBuiltin, DPCert: new(policy.DPCert)}
 	backend.DPCert.Rotation.Expiration = policy.Duration(90 * time.Minute)
-	backend.Conf = &policy.BackendConf{CACert: &policy.CACert{RSABits: 2048, Expiration: policy.Duration(policy.DefaultCALife)}}
+	backend.Conf = `{"caCert":{"RSAbits":2048,"words":"a < b"}}`
 	mesh.MTLS = &policy.MTLS{EnabledBackend: "ca-1", Backends: []policy.Backend{backend}}
 	resources := []policy.Resource{
 		mesh,
