@@ -102,7 +102,7 @@ func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (s *session, a
 		arrived()
 		return nil, nil, err
 	}
-	return &session{
+	s = &session{
 		key:        key,
 		claims:     claims,
 		registered: registered,
@@ -111,16 +111,18 @@ func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (s *session, a
 		reconciler: a.reconciler,
 		metrics:    a.metrics,
 		log:        a.log,
-		ids: identities{
+		ids: identities{svids: map[string]*svid{}, applicant: applicant{
 			mesh:     mesh,
 			notAfter: claims.ExpiresAt,
 			issued:   a.metrics.certificate,
 			token:    claims.ID,
 			ledger:   a.reconciler.ledger,
-		},
+		}},
 		changed: make(chan struct{}),
 		insight: newInsight(a.instanceID, time.Now()),
-	}, arrived, nil
+	}
+	s.ids.poke = s.poke
+	return s, arrived, nil
 }
 
 // authenticate is what the token of a stream proves.

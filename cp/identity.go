@@ -6,7 +6,10 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
+
+	"github.com/cenkalti/backoff/v4"
 
 	"koguma/authority"
 	"koguma/certs"
@@ -16,11 +19,7 @@ import (
 // identities are the certificates of one proxy: one for each service that it stands for, given out when it asks for
 // the secret. They belong to the goroutine of its stream.
 type identities struct {
-	mesh     string
-	notAfter time.Time // nothing lives longer than the token that it was given for; zero: there is none
-	issued   func(*x509.Certificate)
-	token    string // the id of that token; "" where proxies need none
-	ledger   *ledger
+	applicant
 
 	// public is the key that the proxy's agent made and keeps. It is nil for an Envoy without an agent: that one is
 	// sent a key that was made here, and is not kept anywhere else.
@@ -28,13 +27,28 @@ type identities struct {
 	held   [][]*x509.Certificate // what the proxy has from before, so that it need not be made again
 	asked  map[string]bool       // the names of the secrets that it wants
 	svids  map[string]*svid      // by the name of the secret
+
+	out   *issuing // what is being made, nil if nothing is
+	work  sync.WaitGroup
+	poke  func()              // wakes the stream
+	trust authority.Authority // that was asked last
+	fault error               // why something cannot be made
+	pause *backoff.ExponentialBackOff
+	retry time.Time // not before then, after something failed
+}
+
+// applicant is for whom certificates are made, as long as the session lasts.
+type applicant struct {
+	mesh     string
+	notAfter time.Time // nothing lives longer than the token that it was given for; zero: there is none
+	issued   func(*x509.Certificate)
+	token    string // the id of that token; "" where proxies need none
+	ledger   *ledger
 }
 
 // svid is one certificate that was given out.
 type svid struct {
-	service string
-	public  crypto.PublicKey    // as it was in the request; nil if the key was made here
-	trust   authority.Authority // that signed it
+	order
 	leaf    *x509.Certificate
 	made    bool // here, rather than brought along
 	renewAt time.Time
@@ -50,108 +64,67 @@ const (
 	backdate      = time.Minute
 )
 
-// secrets are those that the proxy asked for and can have. What is missing, due, or for another key or of another CA
-// than it should be, is made first. Where that fails, what there was stays.
+// secrets are those that the proxy asked for and has, and why others cannot be made. What is missing, due, or for another
+// key or of another CA than it should be, is made beside the stream. Until then, what there was stays.
 func (ids *identities) secrets(ctx context.Context, auth *trust, services []string, now time.Time) ([]*xds.Resource, error) {
-	if auth == nil {
-		ids.svids = map[string]*svid{}
-		return nil, nil
+	if auth != nil && ids.trust != auth.Authority { // what went wrong with another CA says nothing of this one
+		ids.trust = auth.Authority
+		ids.fail(nil, now)
+	}
+	wanted := ids.wanted(auth, services)
+	lack := ids.lacking(wanted, now)
+	if ids.collect(lack, now) {
+		if lack = ids.lacking(wanted, now); len(lack) == 0 {
+			ids.fail(nil, now)
+		} else if !now.Before(ids.retry) {
+			ids.begin(ctx, auth, lack)
+			ids.collect(lack, now)
+		}
 	}
 	var secrets []*xds.Resource
-	var failed error
 	current := map[string]*svid{}
-	for i, service := range services {
-		name := xds.IdentitySecretName(ids.mesh, service, i == 0)
-		if !ids.asked[name] {
-			continue
-		}
-		s := ids.svids[name]
-		if !ids.good(s, service, auth, now) {
-			made, err := ids.make(ctx, name, service, auth, now)
-			if err != nil {
-				failed = fmt.Errorf("certificate of service %q: %w", service, err)
-			} else {
-				s = made
-			}
-		}
-		if s != nil {
-			current[name] = s
+	for _, o := range wanted {
+		if s := ids.svids[o.name]; s != nil {
+			current[o.name] = s
 			secrets = append(secrets, s.secret)
 		}
 	}
 	ids.svids = current
-	return secrets, failed
+	return secrets, ids.fault
 }
 
-// good reports whether a certificate can stay. When to renew it is for the agent to say where the agent has the key.
-func (ids *identities) good(s *svid, service string, auth *trust, now time.Time) bool {
-	return s != nil && s.service == service && s.trust == auth.Authority && s.public == ids.public &&
-		(ids.public != nil || now.Before(s.renewAt))
-}
-
-// make gives out a certificate: one that the proxy already has if it will do, else a new one.
-func (ids *identities) make(ctx context.Context, name, service string, auth *trust, now time.Time) (*svid, error) {
-	id, err := certs.WorkloadID(ids.mesh, service)
-	if err != nil {
-		return nil, err
-	}
-	if ids.public != nil {
-		for _, chain := range ids.held {
-			if ids.adoptable(chain[0], now) && certs.Check(chain, auth.roots, id, now) == nil {
-				if err := ids.record(ctx, service, chain[0]); err != nil {
-					return nil, err
-				}
-				return newSVID(name, service, auth, ids.public, chain, nil), nil
-			}
+// wanted is what the proxy asked for and may have; nothing while mTLS is off.
+func (ids *identities) wanted(auth *trust, services []string) []order {
+	var wanted []order
+	for i, service := range services {
+		if name := xds.IdentitySecretName(ids.mesh, service, i == 0); auth != nil && ids.asked[name] {
+			wanted = append(wanted, order{name, service, auth.Authority, ids.public})
 		}
 	}
-	public, key := ids.public, crypto.Signer(nil)
-	if public == nil {
-		if key, err = certs.NewKey(); err != nil {
-			return nil, err
+	return wanted
+}
+
+// lacking is what is to be made of what is wanted. When to renew a certificate is for the agent to say where the agent has
+// the key.
+func (ids *identities) lacking(wanted []order, now time.Time) []order {
+	var lack []order
+	for _, o := range wanted {
+		s := ids.svids[o.name]
+		if s == nil || s.order != o || o.public == nil && !now.Before(s.renewAt) {
+			lack = append(lack, o)
 		}
-		public = key.Public()
 	}
-	chain, err := auth.Issue(ctx, certs.Request{
-		Key: public, ID: id, Life: auth.backend.LeafLife(), NotAfter: ids.notAfter,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := ids.record(ctx, service, chain[0]); err != nil {
-		return nil, err
-	}
-	ids.issued(chain[0])
-	s := newSVID(name, service, auth, ids.public, chain, key)
-	s.made = true
-	return s, nil
+	return lack
 }
 
-// adoptable reports whether a certificate that the proxy has is for its key, not due, and not longer than one that would
-// be made now.
-func (ids *identities) adoptable(leaf *x509.Certificate, now time.Time) bool {
-	key, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && key.Equal(ids.public) && now.Before(renewal(leaf)) && (ids.notAfter.IsZero() || !leaf.NotAfter.After(ids.notAfter)) &&
-		!ids.ledger.isWithdrawn(ids.mesh, leaf)
-}
-
-// record has it written down that the certificate belongs to the token, before the proxy gets it. A certificate from
-// before belongs to this token then, and no longer to the old one: it stays good when that is revoked, and goes with this.
-func (ids *identities) record(ctx context.Context, service string, leaf *x509.Certificate) error {
-	if ids.token == "" {
-		return nil
-	}
-	return ids.ledger.record(ctx, ids.mesh, service, ids.token, leaf)
-}
-
-func newSVID(name, service string, auth *trust, public crypto.PublicKey, chain []*x509.Certificate, key crypto.Signer) *svid {
+func newSVID(o order, chain []*x509.Certificate, key crypto.Signer) *svid {
 	var keyPEM []byte
 	if key != nil {
 		keyPEM, _ = certs.EncodeKey(key) // an EC key, which always encodes
 	}
 	return &svid{
-		service: service, public: public, trust: auth.Authority, leaf: chain[0], renewAt: renewal(chain[0]),
-		secret: xds.TLSSecret(name, certs.EncodeChain(chain), keyPEM),
+		order: o, leaf: chain[0], renewAt: renewal(chain[0]),
+		secret: xds.TLSSecret(o.name, certs.EncodeChain(chain), keyPEM),
 	}
 }
 
@@ -163,8 +136,15 @@ func renewal(leaf *x509.Certificate) time.Time {
 	return begin.Add(max(time.Second, time.Duration(share*float64(leaf.NotAfter.Sub(begin)))))
 }
 
-// due is when the first of the certificates is to be made anew by itself, zero if none is.
+// due is when to look again: when something is to be tried again or made anew by itself; zero if nothing is. Who is poked
+// anyway need not.
 func (ids *identities) due() time.Time {
+	if ids.out != nil {
+		return time.Time{}
+	}
+	if ids.fault != nil {
+		return ids.retry
+	}
 	var first time.Time
 	for _, s := range ids.svids {
 		if s.public == nil && (first.IsZero() || s.renewAt.Before(first)) {

@@ -44,7 +44,6 @@ type session struct {
 	secrets  []*xds.Resource
 	snapshot *xds.Snapshot
 	timer    *time.Timer // wakes the stream when something is due
-	retry    time.Time   // not before then, after something failed
 
 	mu       sync.Mutex
 	view     *xds.View // nil until the reconciler has looked at the proxy
@@ -54,9 +53,6 @@ type session struct {
 	insight  insight
 	expiry   *time.Timer // ends the session with its token
 }
-
-// retryIssue is how long to wait before a certificate that could not be made is tried again.
-const retryIssue = 5 * time.Second
 
 // offer tells the session what its proxy should have.
 func (s *session) offer(v *xds.View, auth *trust, services []string) {
@@ -114,16 +110,9 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 
 // identify sees to the certificates that the proxy asked for.
 func (s *session) identify(auth *trust, services []string) {
-	now := time.Now()
-	if now.Before(s.retry) {
-		return
-	}
-	secrets, err := s.ids.secrets(s.ctx, auth, services, now)
+	secrets, err := s.ids.secrets(s.ctx, auth, services, time.Now())
 	s.report(faultIdentity, err)
-	if err != nil {
-		s.retry = now.Add(retryIssue)
-		s.wakeAt(s.retry)
-	} else if due := s.ids.due(); !due.IsZero() {
+	if due := s.ids.due(); !due.IsZero() {
 		s.wakeAt(due)
 	}
 	if !sameSecrets(s.secrets, secrets) {
@@ -222,6 +211,7 @@ func (s *session) subscribed(e xds.Event) {
 
 // Close implements [xds.Session].
 func (s *session) Close(left bool) {
+	s.ids.close()
 	if s.timer != nil {
 		s.timer.Stop()
 	}

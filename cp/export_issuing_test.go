@@ -1,0 +1,19 @@
+package cp
+
+import (
+	"koguma/authority"
+	"koguma/policy"
+	"koguma/xds"
+)
+
+// Offer tells a session what its proxy should have, by certificates of that authority; nil is that mTLS is off.
+func Offer(s xds.Session, v *xds.View, a authority.Authority, b *policy.Backend, services ...string) {
+	var auth *trust
+	if a != nil {
+		auth = &trust{backend: b, Authority: a, roots: a.Roots()}
+	}
+	s.(*session).offer(v, auth, services)
+}
+
+// Briefly is briefly.
+const Briefly = briefly
