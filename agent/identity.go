@@ -211,7 +211,7 @@ func (id *identity) accept(secret *tlsv3.Secret, held *svid, roots []*x509.Certi
 	return s, nil
 }
 
-// check says what is wrong with a chain as an identity in this mesh. Without roots, only what can be said without.
+// check says what is wrong with a chain as an identity in this mesh.
 func (id *identity) check(chain, roots []*x509.Certificate, now time.Time) error {
 	if len(chain[0].URIs) != 1 {
 		return fmt.Errorf("the certificate has %d identities instead of one", len(chain[0].URIs))
@@ -223,8 +223,8 @@ func (id *identity) check(chain, roots []*x509.Certificate, now time.Time) error
 	if want.TrustDomain().Name() != id.mesh {
 		return fmt.Errorf("the certificate is for %s, which is not in mesh %q", want, id.mesh)
 	}
-	if roots == nil {
-		return nil
+	if len(roots) == 0 {
+		return errors.New("there are no roots of the mesh to check the certificate by")
 	}
 	return certs.Check(chain, roots, want, now)
 }
