@@ -35,6 +35,7 @@ type Agent struct {
 	token    *credential
 	identity *identity
 	state    *state
+	outage   outage
 	metrics  *metrics
 	base     []string // the secrets that are asked for in any case
 

@@ -214,6 +214,9 @@ func (l *link) explain(err error) error {
 		}
 	}
 	reason := explain(err)
+	if l.stream == nil {
+		l.agent.outage.begin(reason, time.Now())
+	}
 	if reason == l.reason {
 		return nil
 	}
@@ -295,6 +298,7 @@ func (a *Agent) give(err error, waited time.Duration) error {
 // accepted notes that the control plane has let the proxy in.
 func (a *Agent) accepted(u *upstream) {
 	a.metrics.connected.Set(1)
+	a.outage.end()
 	a.token.admit(u.token)
 	fields := []any{"address", u.server}
 	if c := u.token.Claims; u.token.Raw != "" {

@@ -43,7 +43,7 @@ func (a *Agent) serveReadiness(ctx context.Context, l net.Listener, admin envoy.
 		} else {
 			fmt.Fprintln(w, "READY")
 		}
-		for _, line := range a.token.remarks(time.Now()) {
+		for _, line := range append(a.outage.remarks(), a.token.remarks(time.Now())...) {
 			fmt.Fprintln(w, line)
 		}
 	})
