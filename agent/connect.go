@@ -15,12 +15,13 @@ import (
 	"koguma/token"
 )
 
-// mostPause bounds the pause between two attempts to connect, and settled is how long a stream must have lived for the
+// mostPause bounds the pause between two attempts to connect, which jitter makes half as much longer: when the control plane
+// is back after however long, all are connected within 10 seconds. settled is how long a stream must have lived for the
 // pauses to be short again. rivalPause is the least pause of an agent whose name another one has taken: two that take it
 // from each other do so no faster than that. patience is how long an attempt may go on with a token that has a successor.
 const (
 	leastPause = 100 * time.Millisecond
-	mostPause  = 10 * time.Second
+	mostPause  = 6 * time.Second
 	settled    = 30 * time.Second
 	rivalPause = 10 * time.Second
 	patience   = 5 * time.Second
