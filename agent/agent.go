@@ -37,6 +37,7 @@ type Agent struct {
 	state    *state
 	outage   outage
 	metrics  *metrics
+	denials  *denials
 	base     []string // the secrets that are asked for in any case
 
 	leave    chan struct{} // closed when the control plane is to be told that the proxy goes
@@ -62,6 +63,7 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	m := newMetrics(id, cred)
 	return &Agent{
 		cfg:      cfg,
 		instance: rand.Text(),
@@ -70,7 +72,8 @@ func New(cfg Config) (*Agent, error) {
 		token:    cred,
 		identity: id,
 		state:    newState(),
-		metrics:  newMetrics(id, cred),
+		metrics:  m,
+		denials:  newDenials(cfg.Log, m.denied),
 		leave:    make(chan struct{}),
 		hurry:    make(chan struct{}),
 	}, nil
@@ -118,6 +121,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group.Go(func() error { return a.serveReadiness(running, ready, admin(dir)) })
 	group.Go(func() error { return a.token.source.Run(running) })
 	group.Go(func() error { a.token.warn(running); return nil })
+	group.Go(func() error { a.denials.run(running); return nil })
 	group.Go(func() error { defer close(parted); return a.stayConnected(running) })
 	group.Go(func() error {
 		select {

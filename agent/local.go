@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -25,6 +26,7 @@ func (a *Agent) serveADS(ctx context.Context, l net.Listener) error {
 	discovery := xds.NewServer(acceptor{nodeID: a.nodeID(), state: a.state})
 	discovery.Repeat = time.Second
 	discovery.Register(server)
+	accesslogv3.RegisterAccessLogServiceServer(server, accessLog{mesh: a.cfg.Mesh, denials: a.denials})
 	stop := context.AfterFunc(ctx, server.Stop)
 	defer stop()
 	if err := server.Serve(l); err != nil && ctx.Err() == nil {

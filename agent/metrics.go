@@ -9,6 +9,7 @@ type metrics struct {
 	registry  *prometheus.Registry
 	connected prometheus.Gauge
 	starts    prometheus.Counter
+	denied    *prometheus.CounterVec
 }
 
 func newMetrics(id *identity, cred *credential) *metrics {
@@ -22,6 +23,10 @@ func newMetrics(id *identity, cred *credential) *metrics {
 			Name: "kuma_dp_envoy_starts_total",
 			Help: "How often Envoy was started.",
 		}),
+		denied: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kuma_dp_denied_connections_total",
+			Help: "Connections to the services of this proxy, and HTTP requests over such, that Envoy denied.",
+		}, []string{"service", "reason"}),
 	}
 	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kuma_dp_certificate_not_after_seconds",
@@ -32,7 +37,7 @@ func newMetrics(id *identity, cred *credential) *metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(m.connected, m.starts, expiry, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	m.registry.MustRegister(m.connected, m.starts, m.denied, expiry, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kuma_dp_token_not_after_seconds",
 		Help: "When the token in use ends (exp), in seconds since 1970; 0 while there is none.",
 	}, cred.notAfter), cred.reloads)

@@ -235,6 +235,9 @@ func (u *upstream) take(r *discoveryv3.DiscoveryResponse) {
 		u.next = time.Time{}
 		u.agent.cfg.Log.Info("certificate", "expires", u.agent.identity.notAfter(nil).UTC().Format(time.RFC3339))
 	}
+	if sub.typ == xds.TypeListener {
+		u.agent.denials.learn(c.notes)
+	}
 	u.agent.state.receive(sub.typ, r.GetVersionInfo(), r.GetNonce(), c.resources, c.endpoints)
 }
 

@@ -29,7 +29,7 @@ func (b *Builder) Build(v *View) (*Snapshot, error) {
 		s.add(&s.clusters, workloadKey{in.Workload, in.Protocol}, workloadCluster(in))
 		key := inboundKey{
 			v.Mesh, in.Listen, in.Workload, in.Service, in.Protocol, v.MTLS, in.Service == v.Service, in.Any,
-			strings.Join(in.Sources, " "), v.Withdrawn.rounds(in.Sources), v.noteOf(in),
+			strings.Join(in.Sources, " "), v.Withdrawn.rounds(in.Sources), v.Notes, v.noteOf(in),
 		}
 		s.add(&s.listeners, key, b.inboundListener(v, in))
 	}
@@ -65,6 +65,7 @@ type (
 		protocol         policy.Protocol
 		mtls, first, any bool
 		sources, rounds  string
+		notes            bool
 		note             Note
 	}
 	clusterKey struct {
@@ -79,6 +80,7 @@ type (
 		protocol                       policy.Protocol
 		workload, listen               netip.AddrPort
 		round                          int
+		notes                          bool
 	}
 	outboundKey struct {
 		listen   netip.AddrPort

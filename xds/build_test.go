@@ -49,6 +49,20 @@ func views() map[string]*xds.View {
 			Mesh: "default", Service: "web", MTLS: true, Roots: roots,
 			Inbounds: []xds.Inbound{{Listen: at("10.0.0.9:80"), Workload: at("127.0.0.1:8080"), Service: "web", Protocol: policy.ProtocolTCP}},
 		},
+		"noted": {
+			Mesh: "default", Service: "web", MTLS: true, Roots: roots, Notes: true,
+			Inbounds: []xds.Inbound{
+				{
+					Listen: at("10.0.0.9:80"), Workload: at("127.0.0.1:8080"), Service: "web", Protocol: policy.ProtocolHTTP,
+					Sources: []string{"front"},
+					Note:    xds.Note{Mode: policy.ModeStrict, Permission: "front-web", PermissionVersion: 7},
+				},
+				{
+					Listen: at("10.0.0.9:81"), Workload: at("127.0.0.1:8081"), Service: "web-admin", Protocol: policy.ProtocolTCP,
+					Note: xds.Note{Mode: policy.ModeStrict},
+				},
+			},
+		},
 		"withdrawn": {
 			Mesh: "default", Service: "backend", MTLS: true, Roots: roots,
 			Withdrawn: &xds.Withdrawn{Rounds: map[string]int{"web": 2, "db": 1}},

@@ -3,6 +3,7 @@ package xds
 import (
 	"time"
 
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
@@ -28,8 +29,8 @@ const streamIdle = 30 * time.Minute
 const attempts = 3
 
 // inboundFilters leads to the workload those whom the rules let in. Without rules that is everybody. With once, an HTTP
-// connection is closed after its first request.
-func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC, once bool) []*listenerv3.Filter {
+// connection is closed after its first request. denied is told of requests that the rules deny.
+func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC, once bool, denied []*accesslogv3.AccessLog) []*listenerv3.Filter {
 	cluster := workloadName(in.Workload)
 	if isHTTP(in.Protocol) {
 		var before []*hcmv3.HttpFilter
@@ -38,6 +39,7 @@ func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC, once bool) []*listene
 		}
 		route := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
 		manager := connectionManager(statName(cluster), "inbound:"+in.Service, route, before...)
+		manager.AccessLog = denied
 		if once {
 			manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxRequestsPerConnection: wrapperspb.UInt32(1)}
 		}

@@ -32,9 +32,10 @@ func (b *Builder) inboundListener(v *View, in *Inbound) named {
 		}
 		v.noteOf(in).attach(l)
 		if !v.MTLS {
-			l.FilterChains = []*listenerv3.FilterChain{{Filters: inboundFilters(in, nil, false)}}
+			l.FilterChains = []*listenerv3.FilterChain{{Filters: inboundFilters(in, nil, false, nil)}}
 			return l
 		}
+		l.AccessLog = v.deniedConnections(in)
 		l.ListenerFilters = []*listenerv3.ListenerFilter{{
 			Name:       "envoy.filters.listener.tls_inspector",
 			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(&inspectorv3.TlsInspector{})},
@@ -56,6 +57,7 @@ func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.
 	key := chainKey{
 		mesh: v.Mesh, service: in.Service, source: source, sources: strings.Join(sources, " "), any: anybody,
 		first: in.Service == v.Service, protocol: in.Protocol, workload: in.Workload, round: v.Withdrawn.round(source),
+		notes: v.Notes,
 	}
 	if !isHTTP(in.Protocol) {
 		key.listen = in.Listen
@@ -67,7 +69,7 @@ func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.
 		c := &listenerv3.FilterChain{
 			Name:            chainName(cmp.Or(source, "default"), key.round),
 			TransportSocket: downstreamTLS(v.Mesh, IdentitySecretName(v.Mesh, in.Service, in.Service == v.Service)),
-			Filters:         inboundFilters(in, allow(v.Mesh, sources, anybody), once),
+			Filters:         inboundFilters(in, allow(v.Mesh, sources, anybody), once, v.deniedRequests(in)),
 		}
 		if source != "" {
 			c.FilterChainMatch = &listenerv3.FilterChainMatch{

@@ -1,0 +1,85 @@
+package xds
+
+import (
+	"net/netip"
+	"time"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	grpcv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// AgentCluster is the cluster in the bootstrap that leads to the agent. Beside configuration it takes what Envoy has
+// denied, as an access log with the name of the service.
+const AgentCluster = "ads_cluster"
+
+// InboundName is the name of the listener of an inbound, by which the agent keeps its [Note].
+func InboundName(listen netip.AddrPort) string { return inboundName(listen) }
+
+// deniedConnections tells the agent of the connections to an inbound that ended in the TLS handshake, or that the
+// network RBAC closed: an HTTP connection is not among those. It belongs to the listener, because a connection that
+// fails in the handshake never reaches a filter. Without an agent, nobody is told.
+func (v *View) deniedConnections(in *Inbound) []*accesslogv3.AccessLog {
+	if !v.Notes {
+		return nil
+	}
+	const refused = `connection.transport_failure_reason != "" || connection.termination_details.startsWith("rbac_access_denied")`
+	filter := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
+		ExtensionFilter: &accesslogv3.ExtensionFilter{
+			Name: "envoy.access_loggers.extension_filters.cel",
+			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{
+				TypedConfig: pack(&celv3.ExpressionFilter{Expression: refused}),
+			},
+		},
+	}}
+	return accessLog("envoy.access_loggers.tcp_grpc", &grpcv3.TcpGrpcAccessLogConfig{CommonConfig: toAgent(in.Service)}, filter)
+}
+
+// deniedRequests tells the agent of the requests to an inbound that the HTTP RBAC denied. It goes by what the RBAC has
+// noted down, and not by the status: a workload may answer 403 too.
+func (v *View) deniedRequests(in *Inbound) []*accesslogv3.AccessLog {
+	if !v.Notes {
+		return nil
+	}
+	filter := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{
+		MetadataFilter: &accesslogv3.MetadataFilter{
+			Matcher: &matcherv3.MetadataMatcher{
+				Filter: "envoy.filters.http.rbac",
+				Path: []*matcherv3.MetadataMatcher_PathSegment{{
+					Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: "enforced_engine_result"},
+				}},
+				Value: &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{
+					StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "denied"}},
+				}},
+			},
+			MatchIfKeyNotFound: wrapperspb.Bool(false),
+		},
+	}}
+	return accessLog("envoy.access_loggers.http_grpc", &grpcv3.HttpGrpcAccessLogConfig{CommonConfig: toAgent(in.Service)}, filter)
+}
+
+// toAgent sends each entry at once: a buffer is full with its first entry. Envoy's timer, which would fire every second
+// for each of its workers, has nothing to do then. An agent that does not read is no reason for Envoy to wait or to grow:
+// it drops entries, and counts them in access_logs.grpc_access_log.logs_dropped.
+func toAgent(service string) *grpcv3.CommonGrpcAccessLogConfig {
+	return &grpcv3.CommonGrpcAccessLogConfig{
+		LogName:             service,
+		TransportApiVersion: corev3.ApiVersion_V3,
+		GrpcService: &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: AgentCluster},
+		}},
+		BufferSizeBytes:     wrapperspb.UInt32(1),
+		BufferFlushInterval: durationpb.New(time.Hour),
+	}
+}
+
+func accessLog(name string, config proto.Message, filter *accesslogv3.AccessLogFilter) []*accesslogv3.AccessLog {
+	return []*accesslogv3.AccessLog{{
+		Name: name, Filter: filter, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(config)},
+	}}
+}
