@@ -1,8 +1,27 @@
 package agent
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"context"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Metrics describes what /metrics shows.
 func Metrics() prometheus.Collector {
 	return newMetrics(nil, &credential{reloads: newReloads()}).registry
 }
+
+// Denials is what counts and writes down what Envoy denied.
+type Denials struct{ *denials }
+
+// NewDenials writes to log and counts in total.
+func NewDenials(log *slog.Logger, total *prometheus.CounterVec) Denials {
+	return Denials{newDenials(log, total)}
+}
+
+// Add adds a denial that no permission allowed.
+func (d Denials) Add(service string) { d.add(denial{service: service, reason: notPermitted}) }
+
+// Run writes lines until ctx ends.
+func (d Denials) Run(ctx context.Context) { d.run(ctx) }

@@ -150,6 +150,7 @@ func (b *buffer) String() string {
 // envoyClient is a stream to an agent, as its Envoy has one.
 type envoyClient struct {
 	t         testing.TB
+	conn      *grpc.ClientConn
 	stream    discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient
 	responses chan *discoveryv3.DiscoveryResponse
 	waiting   []*discoveryv3.DiscoveryResponse
@@ -180,7 +181,7 @@ func (r *running) envoy() *envoyClient {
 		r.t.Fatal(err)
 	}
 	c := &envoyClient{
-		t: r.t, stream: stream, responses: make(chan *discoveryv3.DiscoveryResponse, 100), taken: map[string]string{},
+		t: r.t, conn: conn, stream: stream, responses: make(chan *discoveryv3.DiscoveryResponse, 100), taken: map[string]string{},
 		names: map[string][]string{},
 	}
 	done := make(chan struct{})

@@ -28,7 +28,9 @@ func (v *View) deniedConnections(in *Inbound) []*accesslogv3.AccessLog {
 	if !v.Notes {
 		return nil
 	}
-	const refused = `connection.transport_failure_reason != "" || connection.termination_details.startsWith("rbac_access_denied")`
+	// The other failures of a transport are those of the system library: that the peer has reset the connection, say.
+	const refused = `connection.transport_failure_reason.contains(":SSL routines:") || ` +
+		`connection.termination_details.startsWith("rbac_access_denied")`
 	filter := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
 		ExtensionFilter: &accesslogv3.ExtensionFilter{
 			Name: "envoy.access_loggers.extension_filters.cel",
