@@ -66,6 +66,15 @@ func (a *Agent) Connected(ctx context.Context) (bool, error) {
 	return value == "1", err
 }
 
+// Metric is the value of a metric of the agent, by its name and labels as they are printed.
+func (a *Agent) Metric(ctx context.Context, name string) (string, error) {
+	url, err := a.readiness(ctx)
+	if err != nil {
+		return "", err
+	}
+	return metric(ctx, url+"/metrics", name)
+}
+
 // Admin is what the admin interface of the agent's Envoy answers at a path.
 func (a *Agent) Admin(ctx context.Context, path string) (string, error) {
 	socket, err := filepath.Glob(filepath.Join(a.Dir, "kuma-dp-*", "admin.sock"))
