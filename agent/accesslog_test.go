@@ -20,10 +20,8 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	entriesv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"koguma/bootstrap"
 	"koguma/certs"
@@ -105,43 +103,6 @@ func TestAccessLogCluster(t *testing.T) {
 	}
 }
 
-// An Envoy never sees a note, over either variant of ADS.
-func TestNotesStayWithTheAgent(t *testing.T) {
-	t.Parallel()
-	cp := startCP(t)
-	noted(t, cp, "10.0.0.9:80", "front-web", 7)
-	e := start(t, config(t, cp)).envoy()
-	e.ask(xds.TypeListener)
-	resources := e.next(xds.TypeListener).GetResources()
-	delta, err := discoveryv3.NewAggregatedDiscoveryServiceClient(e.conn).DeltaAggregatedResources(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = delta.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "default.web-1"}, TypeUrl: xds.TypeListener})
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := delta.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range resp.GetResources() {
-		resources = append(resources, r.GetResource())
-	}
-	if len(resources) != 2 {
-		t.Fatalf("%d listeners", len(resources))
-	}
-	for _, r := range resources {
-		var l listenerv3.Listener
-		if err := r.UnmarshalTo(&l); err != nil {
-			t.Fatal(err)
-		}
-		if l.Metadata != nil || len(l.AccessLog) != 1 {
-			t.Errorf("%s has metadata %v and %d access logs", l.Name, l.Metadata, len(l.AccessLog))
-		}
-	}
-}
-
 // mint is a certificate of a CA that the CA itself would not issue.
 func mint(t *testing.T, ca *certs.CA, id string, from, to time.Time) *tls.Certificate {
 	t.Helper()
@@ -215,6 +176,9 @@ func freeAddress(t *testing.T) netip.AddrPort {
 	return netip.MustParseAddrPort(l.Addr().String())
 }
 
+// drainTime is that of the Envoy of a [house].
+const drainTime = time.Second
+
 // house is a real Envoy with an HTTP service and a TCP service, which let in the service "client". Behind both is a
 // workload that answers 403 itself.
 type house struct {
@@ -252,6 +216,7 @@ func newHouse(t *testing.T, cp *fakeCP) house {
 	cfg := config(t, cp)
 	cfg.Dataplane = web("web", "web-tcp")
 	cfg.EnvoyBinary, cfg.EnvoyLogLevel, cfg.Concurrency = realEnvoy(t), "warning", 1
+	cfg.EnvoyDrainTime = drainTime
 	h.running = start(t, cfg)
 	h.awaitReady("200 READY")
 	return h
