@@ -14,6 +14,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"koguma/certs"
+	"koguma/certs/certstest"
 )
 
 // mesh is a CA whose key the test has, too, to sign what our own code would not.
@@ -44,6 +45,9 @@ func newMesh(tb testing.TB, name string) mesh {
 	}
 	return mesh{ca, key.(crypto.Signer), newKey(tb)}
 }
+
+// corpus is the CA as the corpus of bad leaves wants it.
+func (m mesh) corpus() certstest.CA { return certstest.CA{Cert: m.ca.Certificate(), Key: m.key} }
 
 func (m mesh) roots() []*x509.Certificate { return []*x509.Certificate{m.ca.Certificate()} }
 
