@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"fmt"
 	"net/url"
@@ -37,10 +38,39 @@ func PinnedTLS(raw token.Raw) (*tls.Config, error) {
 // the control plane sends a key. The proxy that it is for takes in no traffic and is gone by now.
 func (m *Mesh) Identity(mesh, service string) *tls.Certificate {
 	m.t.Helper()
+	got := m.fetchIdentity(mesh, service, nil)
+	cert, err := tls.X509KeyPair(got.GetCertificateChain().GetInlineBytes(), got.GetPrivateKey().GetInlineBytes())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return &cert
+}
+
+// SignIdentity is a certificate for a key of the caller's, got in the way of an agent, which sends a signing request.
+func (m *Mesh) SignIdentity(mesh, service string, key crypto.Signer) *tls.Certificate {
+	m.t.Helper()
+	csr, err := certs.NewCSR(key)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	got := m.fetchIdentity(mesh, service, csr)
+	chain, err := certs.ParseChain(got.GetCertificateChain().GetInlineBytes())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	cert := &tls.Certificate{PrivateKey: key, Leaf: chain[0]}
+	for _, c := range chain {
+		cert.Certificate = append(cert.Certificate, c.Raw)
+	}
+	return cert
+}
+
+func (m *Mesh) fetchIdentity(mesh, service string, csr []byte) *tlsv3.TlsCertificate {
+	m.t.Helper()
 	ctx, cancel := m.ctx()
 	defer cancel()
 	name := fmt.Sprintf("lone-%s-%d", service, m.files.Add(1))
-	cert, err := fetchIdentity(ctx, m.CP.DP, m.Token(mesh, name, service), &policy.Dataplane{
+	got, err := fetchIdentity(ctx, m.CP.DP, m.Token(mesh, name, service), csr, &policy.Dataplane{
 		Meta: policy.Meta{Type: policy.TypeDataplane, Mesh: mesh, Name: name},
 		Networking: policy.Networking{
 			Address: Loopback(),
@@ -50,10 +80,10 @@ func (m *Mesh) Identity(mesh, service string) *tls.Certificate {
 	if err != nil {
 		m.t.Fatalf("identity of %s in mesh %s: %v", service, mesh, err)
 	}
-	return cert
+	return got
 }
 
-func fetchIdentity(ctx context.Context, dp string, raw token.Raw, d *policy.Dataplane) (*tls.Certificate, error) {
+func fetchIdentity(ctx context.Context, dp string, raw token.Raw, csr []byte, d *policy.Dataplane) (*tlsv3.TlsCertificate, error) {
 	server, err := url.Parse(dp)
 	if err != nil {
 		return nil, err
@@ -76,12 +106,14 @@ func fetchIdentity(ctx context.Context, dp string, raw token.Raw, d *policy.Data
 	if err != nil {
 		return nil, err
 	}
+	node := map[string]*structpb.Value{"dataplane.resource": structpb.NewStringValue(string(resource))}
+	if csr != nil {
+		node["dataplane.csr"] = structpb.NewStringValue(string(csr))
+	}
 	err = stream.Send(&discoveryv3.DiscoveryRequest{
 		TypeUrl:       xds.TypeSecret,
 		ResourceNames: []string{xds.IdentitySecretName(d.Mesh, d.Services()[0], true)},
-		Node: &corev3.Node{Id: d.Mesh + "." + d.Name, Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-			"dataplane.resource": structpb.NewStringValue(string(resource)),
-		}}},
+		Node:          &corev3.Node{Id: d.Mesh + "." + d.Name, Metadata: &structpb.Struct{Fields: node}},
 	})
 	if err != nil {
 		return nil, err
@@ -97,8 +129,7 @@ func fetchIdentity(ctx context.Context, dp string, raw token.Raw, d *policy.Data
 				return nil, err
 			}
 			if got := secret.GetTlsCertificate(); got != nil {
-				cert, err := tls.X509KeyPair(got.GetCertificateChain().GetInlineBytes(), got.GetPrivateKey().GetInlineBytes())
-				return &cert, err
+				return got, nil
 			}
 		}
 	}

@@ -1,55 +1,20 @@
 package testenv_test
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
-
-	"koguma/certs"
+	"koguma/certs/certstest"
 	"koguma/testenv"
 )
 
-// verify says whether others, too, take the chain for that identity: SPIFFE's own library, and OpenSSL.
+// verify says whether others, too, take the chain for that identity.
 func verify(t *testing.T, chain, roots []*x509.Certificate, want string) error {
 	t.Helper()
-	domain, err := spiffeid.TrustDomainFromString("default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, _, err := x509svid.Verify(chain, x509bundle.FromX509Authorities(domain, roots))
-	if err != nil {
-		return err
-	}
-	if id.String() != want {
-		return fmt.Errorf("go-spiffe reads %s, want %s", id, want)
-	}
-	dir := t.TempDir()
-	args := []string{"verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", "roots"}
-	for name, list := range map[string][]*x509.Certificate{"roots": roots, "leaf": chain[:1], "rest": chain[1:]} {
-		if err := os.WriteFile(filepath.Join(dir, name), certs.EncodeChain(list), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(chain) > 1 {
-		args = append(args, "-untrusted", "rest")
-	}
-	cmd := exec.Command("openssl", append(args, "leaf")...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("leaf: OK")) {
-		return fmt.Errorf("openssl: %v: %s", err, out)
-	}
-	return nil
+	return certstest.Judge(t, chain, roots, nil, want)
 }
 
 // What a proxy presents in a handshake is an X.509-SVID to others as well, and made of what it should be.
