@@ -25,6 +25,10 @@ import (
 // workloads to say, not for the proxies between them.
 const streamIdle = 30 * time.Minute
 
+// lastWord is how long after "Connection: close", or the notice that HTTP/2 has for it, an inbound closes the connection
+// itself. A peer that has lost its permission may pass over these words, and would be served until Envoy's drain time ends.
+const lastWord = 100 * time.Millisecond
+
 // attempts is how often a connection or a request that has not reached anybody is tried.
 const attempts = 3
 
@@ -40,6 +44,7 @@ func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC, once bool, denied []*
 		route := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
 		manager := connectionManager(statName(cluster), "inbound:"+in.Service, route, before...)
 		manager.AccessLog = denied
+		manager.DrainTimeout = durationpb.New(lastWord)
 		if once {
 			manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxRequestsPerConnection: wrapperspb.UInt32(1)}
 		}
