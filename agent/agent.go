@@ -36,6 +36,7 @@ type Agent struct {
 	identity *identity
 	state    *state
 	outage   outage
+	history  *history
 	metrics  *metrics
 	denials  *denials
 	base     []string // the secrets that are asked for in any case
@@ -64,7 +65,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	m := newMetrics(id, cred)
-	return &Agent{
+	a := &Agent{
 		cfg:      cfg,
 		instance: rand.Text(),
 		base:     secretNames(cfg),
@@ -72,11 +73,14 @@ func New(cfg Config) (*Agent, error) {
 		token:    cred,
 		identity: id,
 		state:    newState(),
+		history:  newHistory(),
 		metrics:  m,
 		denials:  newDenials(cfg.Log, m.denied),
 		leave:    make(chan struct{}),
 		hurry:    make(chan struct{}),
-	}, nil
+	}
+	a.metrics.registry.MustRegister(expiries{a}, a.history.renewals)
+	return a, nil
 }
 
 // Hurry cuts the waiting for open connections short once ctx of [Agent.Run] has ended. It may be called from anywhere
@@ -109,6 +113,12 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return errors.Join(err, ads.Close())
 	}
 
+	programs, removeSocket, err := a.listenWorkloadAPI()
+	if err != nil {
+		return errors.Join(err, ads.Close(), ready.Close())
+	}
+	defer removeSocket()
+
 	// What is under way goes on while the agent drains, so it does not end with ctx.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -119,6 +129,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group.Go(func() error { defer close(gone); return process.Run(withEnvoy) })
 	group.Go(func() error { return a.serveADS(running, ads) })
 	group.Go(func() error { return a.serveReadiness(running, ready, admin(dir)) })
+	group.Go(func() error { return a.serveWorkloadAPI(running, programs) })
 	group.Go(func() error { return a.token.source.Run(running) })
 	group.Go(func() error { a.token.warn(running); return nil })
 	group.Go(func() error { a.denials.run(running); return nil })

@@ -50,7 +50,10 @@ type Config struct {
 	DrainTime time.Duration // how long a shutdown waits for open connections
 	// WorkDir is where the agent makes its own directory for sockets and the bootstrap. "": that of temporary files.
 	WorkDir string
-	// ReadinessPort is the port of /ready and /metrics on 127.0.0.1. 0: 9902, or any other if that is taken.
+	// WorkloadAPISocket is the path of the socket at which programs beside the agent get the identity by the SPIFFE Workload
+	// API. "": there is none.
+	WorkloadAPISocket string
+	// ReadinessPort is the port of /ready, /identity and /metrics on 127.0.0.1. 0: 9902, or any other if that is taken.
 	ReadinessPort int
 
 	Version string       // of kuma-dp, as it is shown to operators
@@ -81,6 +84,12 @@ func (c *Config) complete() error {
 	c.Stderr = orDiscard(c.Stderr)
 	if err := c.checkNames(); err != nil {
 		return err
+	}
+	if c.WorkloadAPISocket != "" {
+		var err error
+		if c.WorkloadAPISocket, err = checkSocketPath(c.WorkloadAPISocket); err != nil {
+			return fmt.Errorf("--workload-api-socket: %w", err)
+		}
 	}
 	switch {
 	case c.RetryBackoff < 0, c.RetryMax < 0, c.EnvoyDrainTime < 0, c.DrainTime < 0:

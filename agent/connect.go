@@ -146,7 +146,7 @@ func (l *link) settle(r attempted) error {
 		return nil
 	}
 	if l.stream == nil {
-		l.agent.metrics.connected.Set(0)
+		l.agent.parted()
 	}
 	switch {
 	case l.agent.leaving.Load(), r.token.Raw != l.token.Raw: // with a newer token it no longer matters
@@ -184,7 +184,7 @@ func (l *link) lost(err error) {
 	if superseded && l.attempt != nil {
 		return // by the stream that is being opened
 	}
-	l.agent.metrics.connected.Set(0)
+	l.agent.parted()
 	if l.agent.leaving.Load() {
 		return
 	}
@@ -222,6 +222,7 @@ func (l *link) explain(err error) error {
 		return nil
 	}
 	l.reason = reason
+	l.agent.history.wrong(reason)
 	log := l.agent.cfg.Log
 	switch {
 	case l.stream != nil:
@@ -269,7 +270,7 @@ func (l *link) close() {
 		<-l.ended
 	}
 	l.agent.state.disconnected()
-	l.agent.metrics.connected.Set(0)
+	l.agent.parted()
 }
 
 // refusal reports whether the control plane has judged this proxy or its token, and does not want it.
@@ -300,6 +301,7 @@ func (a *Agent) give(err error, waited time.Duration) error {
 func (a *Agent) accepted(u *upstream) {
 	a.metrics.connected.Set(1)
 	a.outage.end()
+	a.history.connected(u.server)
 	a.token.admit(u.token)
 	fields := []any{"address", u.server}
 	if c := u.token.Claims; u.token.Raw != "" {
@@ -308,16 +310,27 @@ func (a *Agent) accepted(u *upstream) {
 	a.cfg.Log.Info("connected to the control plane", fields...)
 }
 
+// parted notes that there is no stream to the control plane.
+func (a *Agent) parted() {
+	a.metrics.connected.Set(0)
+	a.history.disconnected()
+}
+
 // explain is an error as one line for people: without the words of the transport, and with nothing in it that a terminal
 // would obey.
 func explain(err error) string {
 	if s, ok := status.FromError(err); ok {
 		err = errors.New(s.Message())
 	}
+	return printable(err.Error())
+}
+
+// printable is a text without anything that a terminal would obey.
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !strconv.IsPrint(r) {
 			return ' '
 		}
 		return r
-	}, err.Error())
+	}, s)
 }

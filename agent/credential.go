@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"koguma/policy"
 	"koguma/token"
 )
 
@@ -121,6 +122,17 @@ func (c *credential) refuse(h token.Held, reason string) {
 		c.reloads.WithLabelValues(reloadRefused).Inc()
 	}
 	c.refused, c.reason = h, reason
+}
+
+// inUse is what may be told of the token that the control plane let the proxy in with last, nil if there is none.
+func (c *credential) inUse() *policy.IdentityToken {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.used.Raw == "" {
+		return nil
+	}
+	claims := &c.used.Claims
+	return &policy.IdentityToken{ID: claims.ID, KeyID: claims.KeyID, ExpiresAt: claims.ExpiresAt.UTC()}
 }
 
 // notAfter is when the token in use ends, in seconds since 1970.

@@ -9,7 +9,9 @@ import (
 
 // Metrics describes what /metrics shows.
 func Metrics() prometheus.Collector {
-	return newMetrics(nil, &credential{reloads: newReloads()}).registry
+	m := newMetrics(nil, &credential{reloads: newReloads()})
+	m.registry.MustRegister(expiries{}, newHistory().renewals)
+	return m.registry
 }
 
 // Denials is what counts and writes down what Envoy denied.

@@ -31,7 +31,7 @@ func (a *Agent) listenReadiness() (net.Listener, error) {
 	return nil, fmt.Errorf("readiness port: %w; choose another with KUMA_READINESS_PORT", err)
 }
 
-// serveReadiness answers /ready and /metrics until ctx ends.
+// serveReadiness answers /ready, /identity and /metrics until ctx ends.
 func (a *Agent) serveReadiness(ctx context.Context, l net.Listener, admin envoy.Admin) error {
 	a.cfg.Log.Info("readiness", "url", "http://"+l.Addr().String()+"/ready")
 	mux := http.NewServeMux()
@@ -43,10 +43,11 @@ func (a *Agent) serveReadiness(ctx context.Context, l net.Listener, admin envoy.
 		} else {
 			fmt.Fprintln(w, "READY")
 		}
-		for _, line := range append(a.outage.remarks(), a.token.remarks(time.Now())...) {
+		for _, line := range a.remarks(time.Now()) {
 			fmt.Fprintln(w, line)
 		}
 	})
+	mux.HandleFunc("GET /identity", a.serveIdentity)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute,

@@ -36,6 +36,8 @@ type svid struct {
 	key   *ecdsa.PrivateKey
 	chain []*x509.Certificate
 	renew time.Time // when a new one should be asked for
+	// alarm is when there should have been one, so that somebody has to look after it.
+	alarm time.Time
 }
 
 func newIdentity(mesh string) (*identity, error) {
@@ -80,6 +82,18 @@ func (id *identity) due(names []string) time.Time {
 	return first
 }
 
+// overdue is a certificate of those named that should have had a successor by now, nil if there is none.
+func (id *identity) overdue(names []string, now time.Time) *svid {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	for _, name := range names {
+		if s := id.svids[name]; s != nil && !now.Before(s.alarm) {
+			return s
+		}
+	}
+	return nil
+}
+
 // leastLeft is what should be left of a certificate when its successor is asked for.
 const leastLeft = 10 * time.Second
 
@@ -90,7 +104,7 @@ func (id *identity) hasten(end, now time.Time) {
 	defer id.mu.Unlock()
 	for name, s := range id.svids {
 		if s.notAfter().Equal(end) && end.Sub(now) < leastLeft {
-			id.svids[name] = &svid{key: s.key, chain: s.chain, renew: now}
+			id.svids[name] = &svid{key: s.key, chain: s.chain, renew: now, alarm: s.alarm}
 		}
 	}
 }
@@ -207,7 +221,9 @@ func (id *identity) accept(secret *tlsv3.Secret, held *svid, roots []*x509.Certi
 		return nil, errors.New("the certificate is older than the one in use, which is still valid")
 	}
 	s := &svid{key: id.keys[i], chain: chain}
-	s.renew = now.Add(renewAfter(s.notAfter().Sub(now)))
+	life := s.notAfter().Sub(now)
+	s.renew = now.Add(renewAfter(life))
+	s.alarm = s.renew.Add(life / 10)
 	return s, nil
 }
 

@@ -23,7 +23,7 @@ var errReplaced = status.Error(codes.Aborted, "a newer stream has taken the plac
 // serveADS serves Envoy until ctx ends.
 func (a *Agent) serveADS(ctx context.Context, l net.Listener) error {
 	server := grpc.NewServer(grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10))
-	discovery := xds.NewServer(acceptor{nodeID: a.nodeID(), state: a.state})
+	discovery := xds.NewServer(acceptor{nodeID: a.nodeID(), state: a.state, history: a.history})
 	discovery.Repeat = time.Second
 	discovery.Register(server)
 	accesslogv3.RegisterAccessLogServiceServer(server, accessLog{mesh: a.cfg.Mesh, denials: a.denials})
@@ -37,8 +37,9 @@ func (a *Agent) serveADS(ctx context.Context, l net.Listener) error {
 
 // acceptor lets Envoy in. Nobody else can open the socket.
 type acceptor struct {
-	nodeID string
-	state  *state
+	nodeID  string
+	state   *state
+	history *history
 }
 
 // Accept implements [xds.Acceptor].
@@ -46,15 +47,16 @@ func (a acceptor) Accept(_ context.Context, node *corev3.Node, end func(error)) 
 	if node.GetId() != a.nodeID {
 		return nil, status.Errorf(codes.PermissionDenied, "this agent is that of %q, not of %q", a.nodeID, node.GetId())
 	}
-	n := &session{state: a.state, end: end, sent: map[string]*xds.Set{}}
+	n := &session{state: a.state, history: a.history, end: end, sent: map[string]*xds.Set{}}
 	a.state.attach(n, node)
 	return n, nil
 }
 
 // session is one stream of Envoy.
 type session struct {
-	state *state
-	end   func(error)
+	state   *state
+	history *history
+	end     func(error)
 
 	// The server calls all methods from one goroutine, so these need no lock.
 	snapshot *xds.Snapshot       // what the server looked at last
@@ -72,6 +74,9 @@ func (n *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 func (n *session) Observe(e xds.Event) {
 	if e.Kind == xds.Sent {
 		n.sent[e.Type] = n.snapshot.Of(e.Type)
+	}
+	if e.Kind == xds.Nacked {
+		n.history.wrong("envoy refused its " + short(e.Type) + ": " + e.Reason)
 	}
 	n.state.observe(n, e, n.sent[e.Type])
 }

@@ -26,6 +26,8 @@ type state struct {
 
 	// said has a value when the control plane may have to be told something.
 	said chan struct{}
+	// turned is closed when other secrets may be of use.
+	turned chan struct{}
 }
 
 // kind is what there is of one type of resources.
@@ -55,7 +57,7 @@ type verdict struct {
 }
 
 func newState() *state {
-	s := &state{kinds: map[string]*kind{}, changed: make(chan struct{}), said: make(chan struct{}, 1)}
+	s := &state{kinds: map[string]*kind{}, changed: make(chan struct{}), said: make(chan struct{}, 1), turned: make(chan struct{})}
 	for _, typ := range typeOrder {
 		s.kinds[typ] = &kind{}
 	}
@@ -100,6 +102,7 @@ func (s *state) replace(k *kind, set *xds.Set) {
 		return
 	}
 	k.newest, k.offered, k.refusal = set, set, ""
+	s.turn()
 }
 
 // merge are the resources of the set and the new ones, which win.
@@ -214,6 +217,7 @@ func (s *state) attach(n *session, node *corev3.Node) {
 	s.mu.Lock()
 	old := s.session
 	s.session, s.envoy = n, versionOf(node)
+	s.turn()
 	for _, k := range s.kinds {
 		k.took, k.asked = "", false
 		// An Envoy that has just begun gets what the last one had before it is shown again what that one refused: so it
@@ -234,6 +238,7 @@ func (s *state) detach(n *session) {
 	defer s.mu.Unlock()
 	if s.session == n {
 		s.session = nil
+		s.turn()
 	}
 }
 
@@ -264,6 +269,7 @@ func (s *state) observe(n *session, e xds.Event, of *xds.Set) {
 	default:
 		return
 	}
+	s.turn()
 	select {
 	case s.said <- struct{}{}:
 	default:

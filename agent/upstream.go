@@ -159,7 +159,7 @@ func (u *upstream) run() error {
 		u.agent.identity.hasten(u.former.Claims.ExpiresAt, now)
 	}
 	// What has become due while there was no stream is asked for at once, and not after what it replaces.
-	if due := u.agent.identity.due(u.agent.state.wanted()); !due.IsZero() && !due.After(now) {
+	if due := u.agent.identity.due(u.agent.renewable(now)); !due.IsZero() && !due.After(now) {
 		if err := u.renew(); err != nil {
 			return err
 		}
@@ -222,6 +222,7 @@ func (u *upstream) take(r *discoveryv3.DiscoveryResponse) {
 		u.agent.cfg.Log.Error("refused what the control plane sent", "type", short(sub.typ), "reason", err)
 		u.agent.state.refuse(sub.typ, r.GetVersionInfo(), r.GetNonce(), err.Error())
 		if sub.typ == xds.TypeSecret {
+			u.agent.history.failed(err.Error())
 			u.refused = true
 			u.next = time.Now().Add(u.retry.NextBackOff())
 		}
@@ -233,6 +234,7 @@ func (u *upstream) take(r *discoveryv3.DiscoveryResponse) {
 	if c.renewed {
 		u.retry.Reset()
 		u.next = time.Time{}
+		u.agent.history.renewed()
 		u.agent.cfg.Log.Info("certificate", "expires", u.agent.identity.notAfter(nil).UTC().Format(time.RFC3339))
 	}
 	if sub.typ == xds.TypeListener {
@@ -292,7 +294,7 @@ func (u *upstream) introduce(r *discoveryv3.DiscoveryRequest) (err error) {
 
 // renewal fires when a certificate should be asked for anew.
 func (u *upstream) renewal() (c <-chan time.Time, stop func() bool) {
-	due := u.agent.identity.due(u.agent.state.wanted())
+	due := u.agent.identity.due(u.agent.renewable(time.Now()))
 	switch {
 	case u.refused || due.Before(u.next) && !due.IsZero():
 		due = u.next
@@ -306,10 +308,13 @@ func (u *upstream) renewal() (c <-chan time.Time, stop func() bool) {
 // renew asks for new certificates, with the next request. Until they come it is repeated, ever more slowly.
 func (u *upstream) renew() error {
 	now := time.Now()
-	if err := u.agent.identity.renew(u.agent.state.wanted(), now); err != nil {
+	if err := u.agent.identity.renew(u.agent.renewable(now), now); err != nil {
 		return fmt.Errorf("renew the certificate: %w", err)
 	}
 	if !u.next.IsZero() {
+		if !u.refused { // else that was the failure
+			u.agent.history.failed("the control plane has been asked for a new certificate, and none has come yet")
+		}
 		u.agent.cfg.Log.Warn("no new certificate yet; asking again", "expires",
 			u.agent.identity.notAfter(nil).UTC().Format(time.RFC3339))
 	}

@@ -26,7 +26,7 @@ type settings struct {
 	tokenFile, token               string
 	dataplaneFile, dataplane       string
 	vars                           map[string]string
-	binary, workDir                string
+	binary, workDir, workloadAPI   string
 	concurrency, readinessPort     int
 	drainTime, envoyDrainTime      time.Duration
 	logLevel, envoyLog, envoyParts string
@@ -49,6 +49,7 @@ func variables() map[string][]string {
 		"binary-path":               {"KUMA_DATAPLANE_RUNTIME_BINARY_PATH"},
 		"concurrency":               {"KUMA_DATAPLANE_RUNTIME_CONCURRENCY"},
 		"work-dir":                  {"KUMA_DATAPLANE_RUNTIME_WORK_DIR", "KUMA_DATAPLANE_RUNTIME_CONFIG_DIR", "KUMA_DATAPLANE_RUNTIME_SOCKET_DIR"},
+		"workload-api-socket":       {"KUMA_DATAPLANE_RUNTIME_WORKLOAD_API_SOCKET"},
 		"dataplane-token-file":      {"KUMA_DATAPLANE_RUNTIME_TOKEN_PATH"},
 		"dataplane-token":           {"KUMA_DATAPLANE_RUNTIME_TOKEN"},
 		"dataplane-file":            {"KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH"},
@@ -82,8 +83,9 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.binary, "binary-path", "envoy", "Envoy: a path, or a name that is looked for in PATH, here, and beside kuma-dp")
 	f.StringVar(&s.workDir, "work-dir", "", "directory for sockets and the bootstrap (default: that of temporary files)")
 	f.StringVar(&s.workDir, "config-dir", "", "old name of --work-dir")
+	f.StringVar(&s.workloadAPI, "workload-api-socket", "", "path of a socket at which programs get the identity by the SPIFFE Workload API (default: none)")
 	f.IntVar(&s.concurrency, "concurrency", 0, "worker threads of Envoy; 0 lets Envoy decide")
-	f.IntVar(&s.readinessPort, "readiness-port", 0, "port of /ready and /metrics on 127.0.0.1 (default 9902, or any if that is taken)")
+	f.IntVar(&s.readinessPort, "readiness-port", 0, "port of /ready, /identity and /metrics on 127.0.0.1 (default 9902, or any if that is taken)")
 	f.DurationVar(&s.drainTime, "drain-time", agent.DefaultDrainTime, "how long open connections may take to end at a shutdown")
 	f.DurationVar(&s.envoyDrainTime, "envoy-drain-time", agent.DefaultEnvoyDrainTime, "how long an open connection lives on when its permission was taken away")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn, error or off")
@@ -165,6 +167,7 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 		Name: s.name, Mesh: s.mesh, CPAddress: s.cpAddress, RetryBackoff: s.retryBackoff, RetryMax: s.retryMax,
 		EnvoyBinary: s.binary, EnvoyLogLevel: s.envoyLog, EnvoyComponentLogLevel: s.envoyParts, Concurrency: s.concurrency,
 		EnvoyDrainTime: s.envoyDrainTime, ExitWithEnvoy: s.exitWithEnvoy, DrainTime: s.drainTime, WorkDir: s.workDir,
+		WorkloadAPISocket: s.workloadAPI,
 		ReadinessPort: s.readinessPort, Version: version(), Log: log, Stdout: stdout, Stderr: stderr,
 		TokenFile: s.tokenFile, Token: token.Raw(s.token), LocalCA: localCA(os.Environ(), log),
 	}
