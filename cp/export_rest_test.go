@@ -43,6 +43,8 @@ type insightFunc func(policy.Key) policy.DataplaneInsight
 
 func (f insightFunc) Insight(k policy.Key) policy.DataplaneInsight { return f(k) }
 
+func (insightFunc) Identity(policy.Key) policy.ProxyIdentity { return policy.ProxyIdentity{} }
+
 func (insightFunc) Tokens(string) []tokenInUse { return nil }
 
 // TokenUse is what the API tells of the token by which a proxy is connected. err is why the token itself would not be let

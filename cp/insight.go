@@ -17,7 +17,9 @@ type insight struct {
 	subscription policy.Subscription
 	rejections   map[string]string // by type: the reason of a refusal that still stands
 	mtls         *policy.MTLSInsight
-	faults       map[string]string // what is wrong on this side
+	faults       map[string]string    // what is wrong on this side
+	lastError    policy.IdentityError // what was wrong last
+	leaf         *x509.Certificate    // of the first service; nil if there is none
 }
 
 func newInsight(instanceID string, now time.Time) insight {
@@ -59,13 +61,20 @@ func (i *insight) observe(e xds.Event) {
 		delete(i.rejections, e.Type)
 	case xds.Nacked:
 		i.rejections[e.Type] = e.Reason
+		i.wrong(e.Reason)
 	}
 	st.LastUpdateTime = time.Now().UTC()
+}
+
+// wrong notes that something went wrong.
+func (i *insight) wrong(reason string) {
+	i.lastError = policy.IdentityError{Time: time.Now().UTC(), Reason: reason}
 }
 
 // certificate notes the certificate that the proxy has now. made is whether it was made here and now, rather than
 // brought along.
 func (i *insight) certificate(leaf *x509.Certificate, auth *trust, made bool) {
+	i.leaf = leaf
 	if leaf == nil || auth == nil {
 		i.mtls = nil
 		return

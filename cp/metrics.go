@@ -18,6 +18,7 @@ type metrics struct {
 	tokens       prometheus.Counter
 	reloads      *prometheus.CounterVec
 	certificates prometheus.Counter
+	uncertified  prometheus.Counter
 	rejections   prometheus.Counter
 }
 
@@ -42,17 +43,27 @@ func newMetrics() *metrics {
 		certificates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "koguma_certificates_issued_total", Help: "Workload certificates that were signed.",
 		}),
+		uncertified: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "koguma_certificates_failed_total", Help: "Attempts to make a workload certificate that failed.",
+		}),
 		rejections: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "koguma_xds_rejections_total", Help: "Configurations that a proxy refused.",
 		}),
 	}
-	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.certificates, m.rejections,
+	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.certificates, m.uncertified, m.rejections,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // certificate counts a certificate that was signed.
 func (m *metrics) certificate(*x509.Certificate) { m.certificates.Inc() }
+
+// failed counts what went wrong on this side.
+func (m *metrics) failed(fault string) {
+	if fault == faultIdentity {
+		m.uncertified.Inc()
+	}
+}
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})

@@ -34,6 +34,8 @@ type reconciler struct {
 	mu       sync.Mutex
 	sessions map[policy.Key]*session
 	last     map[policy.Key]policy.DataplaneInsight // of those that have left
+	known    map[policy.Key]policy.ProxyIdentity    // of those that have left
+	rootEnds map[string]map[string]time.Time        // when the roots end, by mesh and backend
 	joined   []*session
 	ready    []*session
 	parted   []parting
@@ -59,6 +61,7 @@ func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, dela
 		store: s, keys: k, ledger: newLedger(s), metrics: m, log: log, delay: delay,
 		index: newIndex(), synced: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: map[policy.Key]*session{}, last: map[policy.Key]policy.DataplaneInsight{},
+		known: map[policy.Key]policy.ProxyIdentity{}, rootEnds: map[string]map[string]time.Time{},
 	}
 	r.withdrawals = newWithdrawals(s, r.ledger, k.isRevoked, log)
 	return r
@@ -92,12 +95,14 @@ func (r *reconciler) listens(s *session) {
 
 // part takes a session away.
 func (r *reconciler) part(s *session, left, out bool) {
+	id := s.identity(time.Now())
 	r.mu.Lock()
 	if r.sessions[s.key] == s {
 		delete(r.sessions, s.key)
 		i := s.overview()
 		i.Subscriptions[0].DisconnectTime = time.Now().UTC()
 		r.last[s.key] = i
+		r.known[s.key] = parted(id)
 		r.parted = append(r.parted, parting{s, left, out})
 	}
 	r.metrics.sessions.Set(float64(len(r.sessions)))
@@ -185,6 +190,7 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 		}
 		if len(now) > 0 {
 			touched := r.offer(now)
+			r.noteRoots(now)
 			rested = time.Now().Add(min(time.Duration(touched)*pausePerProxy, maxPause))
 		}
 		if len(waiting) > 0 && pause == nil {
@@ -236,6 +242,7 @@ func (r *reconciler) forget(key policy.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.last, key)
+	delete(r.known, key)
 }
 
 // comeAndGo sees to those that joined and parted.

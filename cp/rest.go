@@ -40,6 +40,7 @@ type watcher interface {
 	// Insight is what was seen of the proxy of a Dataplane.
 	Insight(key policy.Key) policy.DataplaneInsight
 	bearers
+	witness
 }
 
 // route is one method of one path.
@@ -103,6 +104,7 @@ func (a *api) routes() []route {
 		{"POST", "/meshes/{mesh}/signing-keys", administrators, "Could not make a signing key", a.makeSigningKey},
 		{"GET", "/meshes/{mesh}/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_overview", everybody, "Could not retrieve a dataplane overview", a.getOverview},
+		{"GET", "/meshes/{mesh}/dataplanes/{name}/_identity", everybody, "Could not retrieve the identity of a dataplane", a.getIdentity},
 	}
 	for _, k := range policy.Kinds() {
 		read, all := everybody, "/"+k.Path

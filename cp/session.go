@@ -52,6 +52,8 @@ type session struct {
 	changed  chan struct{}
 	insight  insight
 	expiry   *time.Timer // ends the session with its token
+
+	presented presented // guarded by mu
 }
 
 // offer tells the session what its proxy should have.
@@ -158,6 +160,8 @@ func (s *session) report(fault string, err error) {
 	last := s.insight.faults[fault]
 	if err != nil {
 		s.insight.faults[fault] = err.Error()
+		s.insight.wrong(err.Error())
+		s.metrics.failed(fault)
 	} else {
 		delete(s.insight.faults, fault)
 	}
@@ -186,6 +190,7 @@ func (s *session) Observe(e xds.Event) {
 		s.listens = true
 		s.reconciler.listens(s)
 	}
+	s.present(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.insight.observe(e)

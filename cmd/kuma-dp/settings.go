@@ -168,7 +168,7 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 		EnvoyBinary: s.binary, EnvoyLogLevel: s.envoyLog, EnvoyComponentLogLevel: s.envoyParts, Concurrency: s.concurrency,
 		EnvoyDrainTime: s.envoyDrainTime, ExitWithEnvoy: s.exitWithEnvoy, DrainTime: s.drainTime, WorkDir: s.workDir,
 		WorkloadAPISocket: s.workloadAPI,
-		ReadinessPort: s.readinessPort, Version: version(), Log: log, Stdout: stdout, Stderr: stderr,
+		ReadinessPort:     s.readinessPort, Version: version(), Log: log, Stdout: stdout, Stderr: stderr,
 		TokenFile: s.tokenFile, Token: token.Raw(s.token), LocalCA: localCA(os.Environ(), log),
 	}
 	if cfg.EnvoyLogLevel == "" {

@@ -1,0 +1,33 @@
+package cp
+
+import (
+	"net/http"
+
+	"koguma/policy"
+)
+
+// witness knows who the proxies are.
+type witness interface {
+	// Identity is who the proxy of a Dataplane is by now, or was when it was connected last.
+	Identity(key policy.Key) policy.ProxyIdentity
+}
+
+// getIdentity tells who a proxy is. The ids of tokens and keys are for administrators, as in the list of tokens.
+func (a *api) getIdentity(r *http.Request) (answer, error) {
+	k, _ := policy.KindOf(policy.TypeDataplane)
+	key, err := a.keyOf(r, k)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	if _, err := a.resources.store.Get(r.Context(), key); err != nil {
+		return answer{}, err
+	}
+	id := a.watcher.Identity(key)
+	if id.Token != nil && !identify(r).admin {
+		id.Token = &policy.IdentityToken{ExpiresAt: id.Token.ExpiresAt}
+	}
+	return answer{body: id}, nil
+}
