@@ -132,7 +132,7 @@ func (c *credential) inUse() *policy.IdentityToken {
 		return nil
 	}
 	claims := &c.used.Claims
-	return &policy.IdentityToken{ID: claims.ID, KeyID: claims.KeyID, ExpiresAt: claims.ExpiresAt.UTC()}
+	return &policy.IdentityToken{ID: claims.ID, KeyID: token.KeyID(c.used.Raw), ExpiresAt: claims.ExpiresAt.UTC()}
 }
 
 // notAfter is when the token in use ends, in seconds since 1970.
