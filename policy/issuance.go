@@ -11,12 +11,17 @@ type Issuance struct {
 	Certificates []IssuedCertificate `json:"certificates"`
 }
 
-// IssuedCertificate is a certificate that somebody got for a token.
+// IssuedCertificate is a certificate that somebody got. What is written later of the same serial number holds in the
+// place of what was written before.
 type IssuedCertificate struct {
-	Serial   string    `json:"serial"` // hexadecimal
-	Service  string    `json:"service"`
-	TokenID  string    `json:"tokenId"`
-	NotAfter time.Time `json:"notAfter"`
+	Serial  string `json:"serial"` // hexadecimal
+	Service string `json:"service"`
+	TokenID string `json:"tokenId"` // that it was got for; "" where proxies need none
+	// Proxy is the Dataplane whose proxy has it; "" when that has said that it leaves.
+	Proxy string `json:"proxy,omitempty"`
+	// Authority is the fingerprint of the roots of the one that signed it.
+	Authority string    `json:"authority,omitempty"`
+	NotAfter  time.Time `json:"notAfter"`
 }
 
 // Withdrawals is what was taken back in a mesh before its end.
@@ -30,7 +35,8 @@ type Withdrawals struct {
 
 // WithdrawnCertificate is a certificate that is not to be accepted any more.
 type WithdrawnCertificate struct {
-	Serial    string    `json:"serial"` // hexadecimal
+	Serial    string    `json:"serial"`              // hexadecimal
+	Authority string    `json:"authority,omitempty"` // on whose list it is; "" for on all
 	NotAfter  time.Time `json:"notAfter"`
 	Withdrawn time.Time `json:"withdrawn"`
 }

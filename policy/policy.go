@@ -26,9 +26,10 @@ const (
 	// TypeGlobalSecret belongs to no mesh: it holds what the control planes of one store share, such as the CA of
 	// their own TLS certificates.
 	TypeGlobalSecret Type = "GlobalSecret"
-	// TypeIssuance and TypeWithdrawals are the control planes' own books about certificates.
+	// TypeIssuance, TypeWithdrawals and TypeTrust are the control planes' own books about certificates.
 	TypeIssuance    Type = "Issuance"
 	TypeWithdrawals Type = "Withdrawals"
+	TypeTrust       Type = "Trust"
 )
 
 // Resource is one thing in the store, known by its Key.
@@ -101,7 +102,7 @@ func Kinds() []Kind {
 
 // TypesInMesh lists the types of all resources that belong to a mesh, also those that nobody but the control plane has.
 func TypesInMesh() []Type {
-	types := []Type{TypeIssuance, TypeWithdrawals}
+	types := []Type{TypeIssuance, TypeWithdrawals, TypeTrust}
 	for _, k := range Kinds() {
 		if k.InMesh {
 			types = append(types, k.Type)
@@ -143,6 +144,8 @@ func New(t Type) Resource {
 		r = new(Issuance)
 	case TypeWithdrawals:
 		r = new(Withdrawals)
+	case TypeTrust:
+		r = new(Trust)
 	default:
 		return nil
 	}

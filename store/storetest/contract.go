@@ -30,8 +30,11 @@ func testReadBack(t *testing.T, s store.Store) {
 		&policy.Secret{Meta: meta(policy.TypeSecret, "default", "bytes"), Data: policy.Bytes{0, 1, 0xff, '"'}},
 		&policy.GlobalSecret{Meta: meta(policy.TypeGlobalSecret, "", "ca"), Data: policy.Bytes("x")},
 		&policy.Issuance{Meta: meta(policy.TypeIssuance, "default", "i"), Certificates: []policy.IssuedCertificate{
-			{Serial: "1f", Service: "web", TokenID: "t", NotAfter: time.Unix(1e9, 0).UTC()},
+			{Serial: "1f", Service: "web", TokenID: "t", Proxy: "web-1", Authority: "a", NotAfter: time.Unix(1e9, 0).UTC()},
 		}},
+		&policy.Trust{Meta: meta(policy.TypeTrust, "default", "t"), Issuing: "a", Stage: policy.StageIssue, Since: time.Unix(9e8, 0).UTC(), From: "ca-1",
+			Authorities: []policy.TrustedAuthority{{Backend: "ca-2", Fingerprint: "a", Roots: "PEM\n", Since: time.Unix(9e8, 0).UTC()}},
+		},
 		&policy.Withdrawals{Meta: meta(policy.TypeWithdrawals, "default", "w"), Rounds: map[string]int{"web": 1},
 			Certificates: []policy.WithdrawnCertificate{{Serial: "1f", NotAfter: time.Unix(1e9, 0).UTC(), Withdrawn: time.Unix(9e8, 0).UTC()}},
 		},
