@@ -113,6 +113,7 @@ func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (s *session, a
 		log:        a.log,
 		ids: identities{svids: map[string]*svid{}, applicant: applicant{
 			mesh:     mesh,
+			proxy:    name,
 			notAfter: claims.ExpiresAt,
 			issued:   a.metrics.certificate,
 			token:    claims.ID,

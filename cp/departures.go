@@ -11,13 +11,20 @@ import (
 )
 
 // departures removes the Dataplanes of proxies that brought theirs along and are gone: at once if they said goodbye,
-// and after a while if they just vanished, for those may come back.
+// and after a while if they just vanished, for those may come back. Of all who said goodbye it notes that they use their
+// certificates no more.
 type departures struct {
 	reconciler *reconciler
 	wake       chan struct{}
 
 	mu  sync.Mutex
-	due map[policy.Key]time.Time
+	due map[policy.Key]departure
+}
+
+// departure is when to see to a proxy that is gone, and whether it said goodbye.
+type departure struct {
+	at   time.Time
+	left bool
 }
 
 // restartGrace is how long proxies have to come back to a control plane that was restarted, beside the usual delay.
@@ -27,7 +34,7 @@ const restartGrace = 30 * time.Second
 const retryRemoval = 5 * time.Second
 
 func newDepartures(r *reconciler) *departures {
-	return &departures{reconciler: r, wake: make(chan struct{}, 1), due: map[policy.Key]time.Time{}}
+	return &departures{reconciler: r, wake: make(chan struct{}, 1), due: map[policy.Key]departure{}}
 }
 
 // expect notes that the proxy is gone.
@@ -36,7 +43,7 @@ func (d *departures) expect(key policy.Key, left bool) {
 	if !left {
 		at = at.Add(d.reconciler.delay)
 	}
-	d.set(key, at)
+	d.set(key, departure{at, left})
 }
 
 // expectBack notes that no proxy in the index is connected yet.
@@ -45,15 +52,15 @@ func (d *departures) expectBack(x *index) {
 	for _, m := range x.meshes {
 		for _, p := range m.dataplanes {
 			if p.Labels[labelLifetime] == lifetimeSession {
-				d.set(p.Key(), at)
+				d.set(p.Key(), departure{at: at})
 			}
 		}
 	}
 }
 
-func (d *departures) set(key policy.Key, at time.Time) {
+func (d *departures) set(key policy.Key, when departure) {
 	d.mu.Lock()
-	d.due[key] = at
+	d.due[key] = when
 	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
@@ -62,16 +69,17 @@ func (d *departures) set(key policy.Key, at time.Time) {
 }
 
 // take is the proxies that are due, and when the next one is.
-func (d *departures) take(now time.Time) (due []policy.Key, next time.Time) {
+func (d *departures) take(now time.Time) (due map[policy.Key]departure, next time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for key, at := range d.due {
+	due = map[policy.Key]departure{}
+	for key, when := range d.due {
 		switch {
-		case !at.After(now):
-			due = append(due, key)
+		case !when.at.After(now):
+			due[key] = when
 			delete(d.due, key)
-		case next.IsZero() || at.Before(next):
-			next = at
+		case next.IsZero() || when.at.Before(next):
+			next = when.at
 		}
 	}
 	return due, next
@@ -81,10 +89,10 @@ func (d *departures) take(now time.Time) (due []policy.Key, next time.Time) {
 func (d *departures) run(ctx context.Context) error {
 	for {
 		due, next := d.take(time.Now())
-		for _, key := range due {
-			if err := d.remove(ctx, key); err != nil && ctx.Err() == nil {
-				d.reconciler.log.Warn("a Dataplane whose proxy is gone could not be removed; trying again", "name", key.Name, "mesh", key.Mesh, "error", err)
-				d.set(key, time.Now().Add(retryRemoval))
+		for key, when := range due {
+			if err := d.remove(ctx, key, when.left); err != nil && ctx.Err() == nil {
+				d.reconciler.log.Warn("what a proxy that is gone has left could not be removed; trying again", "name", key.Name, "mesh", key.Mesh, "error", err)
+				d.set(key, departure{time.Now().Add(retryRemoval), when.left})
 			}
 		}
 		var timer <-chan time.Time
@@ -100,19 +108,27 @@ func (d *departures) run(ctx context.Context) error {
 	}
 }
 
-// remove deletes the Dataplane of a proxy that has not come back. If it is just coming, that is looked at again later.
-func (d *departures) remove(ctx context.Context, key policy.Key) error {
-	done, err := d.reconciler.arrivals.remove(key, func() error { return d.delete(ctx, key) })
+// remove sees to a proxy that has not come back. If it is just coming, that is looked at again later.
+func (d *departures) remove(ctx context.Context, key policy.Key, left bool) error {
+	done, err := d.reconciler.arrivals.remove(key, func() error {
+		if d.reconciler.connected(key) != nil {
+			return nil
+		}
+		if left {
+			if err := d.reconciler.ledger.retire(ctx, key.Mesh, key.Name); err != nil {
+				return err
+			}
+			d.reconciler.retired(key)
+		}
+		return d.delete(ctx, key)
+	})
 	if !done {
-		d.set(key, time.Now().Add(retryRemoval))
+		d.set(key, departure{time.Now().Add(retryRemoval), left})
 	}
 	return err
 }
 
 func (d *departures) delete(ctx context.Context, key policy.Key) error {
-	if d.reconciler.connected(key) != nil {
-		return nil
-	}
 	r, err := d.reconciler.store.Get(ctx, key)
 	if err == nil && r.Metadata().Labels[labelLifetime] != lifetimeSession {
 		return nil

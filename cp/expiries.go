@@ -68,34 +68,27 @@ func (r *reconciler) overdue(now time.Time) int {
 	return n
 }
 
-// noteRoots notes when the roots of these meshes end. Where the CA cannot be used, because it has ended for one, what was
-// known stays.
+// noteRoots notes when the roots of these meshes end.
 func (r *reconciler) noteRoots(meshes map[string]bool) {
 	for mesh := range meshes {
-		ends, err := r.index.at(mesh).rootEnds()
-		if err != nil {
-			continue
-		}
+		ends := r.index.at(mesh).rootEnds()
 		r.mu.Lock()
 		r.rootEnds[mesh] = ends
 		r.mu.Unlock()
 	}
 }
 
-// rootEnds is when the first of the roots of each backend ends that is in use.
-func (m *meshIndex) rootEnds() (map[string]time.Time, error) {
-	if m.mesh == nil {
-		return nil, nil
+// rootEnds is when the first of the roots of each backend ends that is trusted.
+func (m *meshIndex) rootEnds() map[string]time.Time {
+	if m.trust == nil {
+		return nil
 	}
-	t, err := m.issuing()
-	if err != nil || t == nil {
-		return nil, err
-	}
-	first := t.roots[0].NotAfter
-	for _, root := range t.roots {
-		if root.NotAfter.Before(first) {
-			first = root.NotAfter
+	first := map[string]time.Time{}
+	ends := endsOf(m.trust)
+	for _, a := range m.trust.Authorities {
+		if last, end := first[a.Backend], ends[a.Fingerprint]; last.IsZero() || end.Before(last) {
+			first[a.Backend] = end
 		}
 	}
-	return map[string]time.Time{t.backend.Name: first}, nil
+	return first
 }

@@ -17,7 +17,9 @@ func NewLedger(s store.Store) Ledger { return Ledger{newLedger(s)} }
 
 // Record is record.
 func (l Ledger) Record(ctx context.Context, mesh, service, token string, leaf *x509.Certificate) error {
-	return l.record(ctx, mesh, service, token, leaf)
+	c := certificateOf(leaf, service, "")
+	c.TokenID, c.Proxy = token, service+"-1"
+	return l.record(ctx, mesh, c)
 }
 
 // Follow keeps the ledger up to date with its store until the context ends.

@@ -35,11 +35,13 @@ type identities struct {
 	fault error               // why something cannot be made
 	pause *backoff.ExponentialBackOff
 	retry time.Time // not before then, after something failed
+	calm  time.Time // not before then is a certificate replaced just because another CA signs now
 }
 
 // applicant is for whom certificates are made, as long as the session lasts.
 type applicant struct {
 	mesh     string
+	proxy    string    // the name of its Dataplane
 	notAfter time.Time // nothing lives longer than the token that it was given for; zero: there is none
 	issued   func(*x509.Certificate)
 	token    string // the id of that token; "" where proxies need none
@@ -68,6 +70,9 @@ const (
 // key or of another CA than it should be, is made beside the stream. Until then, what there was stays.
 func (ids *identities) secrets(ctx context.Context, auth *trust, services []string, now time.Time) ([]*xds.Resource, error) {
 	if auth != nil && ids.trust != auth.Authority { // what went wrong with another CA says nothing of this one
+		if ids.calm = now; auth.spread > 0 {
+			ids.calm = now.Add(rand.N(auth.spread))
+		}
 		ids.trust = auth.Authority
 		ids.fail(nil, now)
 	}
@@ -110,7 +115,8 @@ func (ids *identities) lacking(wanted []order, now time.Time) []order {
 	var lack []order
 	for _, o := range wanted {
 		s := ids.svids[o.name]
-		if s == nil || s.order != o || o.public == nil && !now.Before(s.renewAt) {
+		same := s != nil && (s.order == o || now.Before(ids.calm) && s.order == order{o.name, o.service, s.trust, o.public})
+		if !same || o.public == nil && !now.Before(s.renewAt) {
 			lack = append(lack, o)
 		}
 	}
@@ -145,7 +151,10 @@ func (ids *identities) due() time.Time {
 	if ids.fault != nil {
 		return ids.retry
 	}
-	var first time.Time
+	first := ids.calm
+	if !time.Now().Before(first) {
+		first = time.Time{}
+	}
 	for _, s := range ids.svids {
 		if s.public == nil && (first.IsZero() || s.renewAt.Before(first)) {
 			first = s.renewAt
@@ -181,6 +190,15 @@ func (ids *identities) first(services []string) *svid {
 		return nil
 	}
 	return ids.svids[xds.IdentitySecretName(ids.mesh, services[0], true)]
+}
+
+// inUse is what a proxy shows that has taken all that is there for it.
+func (ids *identities) inUse() []leafInUse {
+	var leaves []leafInUse
+	for _, s := range ids.svids {
+		leaves = append(leaves, leafInUse{s.service, serialOf(s.leaf), authority.Fingerprint(s.trust.Roots()), s.leaf.NotAfter})
+	}
+	return leaves
 }
 
 // certificate is the leaf, nil for nil.

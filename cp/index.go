@@ -2,16 +2,12 @@ package cp
 
 import (
 	"cmp"
-	"crypto/x509"
 	"fmt"
 	"maps"
-	"math/big"
 	"net/netip"
 	"slices"
 	"strings"
 
-	"koguma/authority"
-	"koguma/certs"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/xds"
@@ -23,6 +19,8 @@ type index struct {
 	meshes map[string]*meshIndex
 	// live is whether the whole store was taken in: what is new from then on is new to everybody.
 	live bool
+	// version is that of the newest resource that was taken in.
+	version uint64
 }
 
 // meshIndex is one mesh. What is derived is dropped when what it was derived from changes, and made again when it is
@@ -38,7 +36,12 @@ type meshIndex struct {
 	changed   map[string]bool           // the clusters whose endpoints may have changed since
 	away      map[string]bool           // the Dataplanes, by name, whose proxies have left or are not there yet
 	permitted map[string]verdict        // by the tags of an inbound
-	trust     *trust                    // of the backend that was enabled last
+
+	trust   *policy.Trust      // nil until it is settled whom to trust
+	opened  map[string]*opened // by the name of the backend
+	kept    map[string]*opened // those that are trusted, by fingerprint, as they were opened last
+	stands  *trust             // that follows from these
+	doubted bool               // stands may have changed since
 
 	withdrawals *policy.Withdrawals // nil until something was withdrawn
 	withdrawn   *xds.Withdrawn      // that follows from them
@@ -61,15 +64,6 @@ type verdict struct {
 	any     bool
 }
 
-// trust is the certificate authority of a mesh, and what its peers trust.
-type trust struct {
-	backend *policy.Backend
-	read    map[string]*policy.Secret // that authority was opened with; nil for those that there were not
-	authority.Authority
-	roots []*x509.Certificate
-	pem   string
-}
-
 func newIndex() *index { return &index{meshes: map[string]*meshIndex{}} }
 
 func (x *index) at(mesh string) *meshIndex {
@@ -84,6 +78,8 @@ func (x *index) at(mesh string) *meshIndex {
 			changed:     map[string]bool{},
 			away:        map[string]bool{},
 			permitted:   map[string]verdict{},
+			opened:      map[string]*opened{},
+			kept:        map[string]*opened{},
 		}
 		x.meshes[mesh] = m
 	}
@@ -92,12 +88,20 @@ func (x *index) at(mesh string) *meshIndex {
 
 // apply takes one change in, and reports whether it may wait: an instance more is no hurry, everything else is.
 func (x *index) apply(e store.Event) (mayWait bool) {
+	if e.Resource != nil {
+		x.version = max(x.version, e.Resource.Metadata().Version)
+	}
 	switch e.Key.Type {
 	case policy.TypeMesh:
 		m := x.at(e.Key.Name)
 		m.mesh, _ = e.Resource.(*policy.Mesh)
+		m.doubted = true
 	case policy.TypeSecret:
-		set(x.at(e.Key.Mesh).secrets, e)
+		m := x.at(e.Key.Mesh)
+		set(m.secrets, e)
+		m.doubted = true
+	case policy.TypeTrust:
+		x.at(e.Key.Mesh).follow(e)
 	case policy.TypeWithdrawals:
 		m := x.at(e.Key.Mesh)
 		m.withdrawals, _ = e.Resource.(*policy.Withdrawals)
@@ -190,14 +194,14 @@ func (m *meshIndex) enter(d *policy.Dataplane) {
 
 // view is what a proxy's configuration depends on now.
 func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
-	auth, err := m.issuing()
+	auth, err := m.standing()
 	if err != nil {
 		return nil, nil, err
 	}
 	services := d.Services()
 	v := &xds.View{Mesh: d.Mesh, Service: services[0], MTLS: auth != nil}
 	if auth != nil {
-		v.Roots, v.Withdrawn = auth.pem, m.withdrawnBy(auth)
+		v.Roots, v.Withdrawn = auth.pem, m.withdrawnBy()
 	}
 	for i := range d.Networking.Inbound {
 		in := &d.Networking.Inbound[i]
@@ -316,97 +320,6 @@ func (m *meshIndex) endpointsOf(tags map[string]string) *xds.Endpoints {
 func subset(these, those map[string]string) bool {
 	for k, v := range these {
 		if have, ok := those[k]; !ok || have != v {
-			return false
-		}
-	}
-	return true
-}
-
-// withdrawnBy is what was withdrawn in the mesh, with the list that its authority signs. Where the authority may not, the
-// rest happens all the same, and noCRL says why.
-func (m *meshIndex) withdrawnBy(auth *trust) *xds.Withdrawn {
-	if m.withdrawals == nil || m.withdrawn != nil {
-		return m.withdrawn
-	}
-	var crl []byte
-	crl, m.noCRL = revocationList(auth.Authority, m.withdrawals)
-	m.withdrawn = &xds.Withdrawn{CRL: string(crl), Rounds: m.withdrawals.Rounds}
-	return m.withdrawn
-}
-
-// revocationList is the list of the CA with what was withdrawn, nil if that is nothing.
-func revocationList(by authority.Authority, w *policy.Withdrawals) ([]byte, error) {
-	if len(w.Certificates) == 0 {
-		return nil, nil
-	}
-	ca, ok := by.(authority.Revoker)
-	if !ok {
-		return nil, certs.ErrNoCRL
-	}
-	var revoked []certs.Revoked
-	for _, c := range w.Certificates {
-		serial, ok := new(big.Int).SetString(c.Serial, 16)
-		if !ok {
-			return nil, fmt.Errorf("the store has a withdrawn certificate with the serial number %q", c.Serial)
-		}
-		revoked = append(revoked, certs.Revoked{Serial: serial, At: c.Withdrawn})
-	}
-	return ca.RevocationList(revoked, w.Version, w.ModificationTime)
-}
-
-// issuing is the authority that signs the mesh's identities, nil while mTLS is off.
-func (m *meshIndex) issuing() (*trust, error) {
-	if m.mesh == nil {
-		return nil, fmt.Errorf("the mesh does not exist")
-	}
-	b := m.mesh.Enabled()
-	if b == nil {
-		return nil, nil
-	}
-	if last := m.trust; last != nil && last.backend.Type == b.Type && last.backend.Name == b.Name && last.backend.Conf == b.Conf && m.stillSo(last.read) {
-		if last.backend != b {
-			same := *last // the same CA, so that the certificates that it has signed stay
-			same.backend = b
-			m.trust = &same
-		}
-		return m.trust, nil
-	}
-	t, err := m.open(b)
-	if err != nil {
-		return nil, fmt.Errorf("the CA of backend %q of mesh %q: %w", b.Name, m.mesh.Name, err)
-	}
-	m.withdrawn, m.noCRL = nil, nil
-	m.trust = t
-	return t, nil
-}
-
-// open is the authority of a backend.
-func (m *meshIndex) open(b *policy.Backend) (*trust, error) {
-	kind, err := authority.KindOf(b.Type)
-	if err != nil {
-		return nil, err
-	}
-	t := &trust{backend: b, read: map[string]*policy.Secret{}}
-	t.Authority, err = kind.Open(m.mesh.Name, b, func(name string) []byte {
-		s := m.secrets[name]
-		t.read[name] = s
-		if s == nil {
-			return nil
-		}
-		return s.Data
-	})
-	if err != nil {
-		return nil, err
-	}
-	t.roots = t.Roots()
-	t.pem = string(certs.EncodeChain(t.roots))
-	return t, nil
-}
-
-// stillSo reports whether these secrets are what they were.
-func (m *meshIndex) stillSo(read map[string]*policy.Secret) bool {
-	for name, s := range read {
-		if m.secrets[name] != s {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package cp_test
 
 import (
+	"crypto/x509"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"koguma/authority"
 	"koguma/certs"
 	"koguma/cp"
 	"koguma/policy"
@@ -171,7 +173,7 @@ func TestPermitted(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := indexOf(withoutCA(t), secret("default.ca-builtin-cert-ca-1", ca.CertPEM()), secret("default.ca-builtin-key-ca-1", key),
-		instance("a", web), dialer("z", web))
+		trusting(ca), instance("a", web), dialer("z", web))
 	permit := func(name, from, to string) {
 		r := parse(t, strings.NewReplacer(`"p"`, `"`+name+`"`, `"web"`, `"`+from+`"`, `"backend"`, `"`+to+`"`).Replace(permission))
 		x.Apply(r.Metadata().Key(), r)
@@ -197,6 +199,16 @@ func TestPermitted(t *testing.T) {
 	check("without it", true, "z")
 	x.Apply(mesh("default").Key(), mesh("default"))
 	check("without mTLS", false)
+}
+
+// trusting is that the mesh trusts this CA as ca-1, and nothing else.
+func trusting(ca *certs.CA) *policy.Trust {
+	roots := []*x509.Certificate{ca.Certificate()}
+	a := policy.TrustedAuthority{Backend: "ca-1", Fingerprint: authority.Fingerprint(roots), Roots: string(certs.EncodeChain(roots))}
+	return &policy.Trust{
+		Meta:        policy.Meta{Type: policy.TypeTrust, Mesh: "default", Name: "default"},
+		Authorities: []policy.TrustedAuthority{a}, Issuing: a.Fingerprint, Stage: policy.StageSettled,
+	}
 }
 
 // A mesh that is not there, or whose CA is not, gives no view rather than one without identities.

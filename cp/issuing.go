@@ -200,11 +200,10 @@ func (m *maker) adopt(public crypto.PublicKey, id spiffeid.ID, now time.Time) []
 	return nil
 }
 
-// record has it written down that the certificate belongs to the token, before the proxy gets it. A certificate from
-// before belongs to this token then, and no longer to the old one: it stays good when that is revoked, and goes with this.
+// record has it written down who has the certificate, before the proxy gets it. One from before belongs to this token
+// then, and no longer to the old one: it stays good when that is revoked, and goes with this.
 func (m *maker) record(ctx context.Context, service string, leaf *x509.Certificate) error {
-	if m.token == "" {
-		return nil
-	}
-	return m.ledger.record(ctx, m.mesh, service, m.token, leaf)
+	c := certificateOf(leaf, service, m.auth.fingerprint)
+	c.TokenID, c.Proxy = m.token, m.proxy
+	return m.ledger.record(ctx, m.mesh, c)
 }

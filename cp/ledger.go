@@ -3,6 +3,7 @@ package cp
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,9 +12,9 @@ import (
 	"koguma/store"
 )
 
-// ledger is the book of the certificates that tokens have brought. The one who revokes a token may not be the one who
-// issued by it, and a thief need not be connected: so a certificate is in the store, for all control planes of that
-// store, before anybody gets it.
+// ledger is the book of the certificates that proxies have. The one who revokes a token may not be the one who issued by
+// it, a thief need not be connected, and a root can go only when nobody has a certificate under it: so a certificate is in
+// the store, for all control planes of that store, before anybody gets it.
 //
 // What is in the store comes back through the reconciler, which keeps the ledger up to date; everybody may ask it.
 type ledger struct {
@@ -30,14 +31,14 @@ type ledger struct {
 // book is what the ledger knows of one mesh.
 type book struct {
 	pages     map[string]*policy.Issuance // by name
-	bearers   map[string]bearer           // by the serial of a certificate
+	newest    map[string]entered          // by the serial of a certificate
 	withdrawn map[string]bool             // by serial
 }
 
-// bearer is the token by which a certificate was shown last, and the version of the page that says so. Whoever has an
-// earlier one as well may be good, but is not the one who has the certificate now.
-type bearer struct {
-	token   string
+// entered is what was written of a certificate last, and the version of the page that says so. Whoever had it earlier
+// may be good, but is not the one who has it now.
+type entered struct {
+	policy.IssuedCertificate
 	version uint64
 }
 
@@ -57,7 +58,7 @@ func newLedger(s store.Store) *ledger {
 func (l *ledger) at(mesh string) *book {
 	b := l.meshes[mesh]
 	if b == nil {
-		b = &book{pages: map[string]*policy.Issuance{}, bearers: map[string]bearer{}}
+		b = &book{pages: map[string]*policy.Issuance{}, newest: map[string]entered{}}
 		l.meshes[mesh] = b
 	}
 	return b
@@ -66,27 +67,60 @@ func (l *ledger) at(mesh string) *book {
 // serialOf is the serial number of a certificate as the ledger writes it.
 func serialOf(c *x509.Certificate) string { return c.SerialNumber.Text(16) }
 
-// record returns when it is written down that the certificate belongs to a token, or with an error that it may not be.
-// Those that come while somebody writes are written together, and a lone one does not wait for company.
-func (l *ledger) record(ctx context.Context, mesh, service, token string, leaf *x509.Certificate) error {
-	e := &entry{mesh: mesh, done: make(chan struct{}), certificate: policy.IssuedCertificate{
-		Serial: serialOf(leaf), Service: service, TokenID: token, NotAfter: leaf.NotAfter.UTC(),
-	}}
+// record returns when it is written down who has a certificate, or with an error that nobody may have it. Those that come
+// while somebody writes are written together, and a lone one does not wait for company.
+func (l *ledger) record(ctx context.Context, mesh string, c policy.IssuedCertificate) error {
 	l.mu.Lock()
-	if l.at(mesh).bearers[e.certificate.Serial].token == token {
-		l.mu.Unlock()
+	last := l.at(mesh).newest[c.Serial]
+	l.mu.Unlock()
+	if last.Serial == c.Serial && last.TokenID == c.TokenID && last.Proxy == c.Proxy {
 		return nil
 	}
-	l.queue = append(l.queue, e)
-	l.mu.Unlock()
-	select {
-	case l.turn <- struct{}{}:
-		l.flush(ctx)
-		<-l.turn
-		<-e.done // by us, or by the one before
-	case <-e.done:
+	return l.write(ctx, mesh, c)
+}
+
+// certificateOf is a certificate as the ledger writes it, but for who has it.
+func certificateOf(leaf *x509.Certificate, service, authority string) policy.IssuedCertificate {
+	return policy.IssuedCertificate{Serial: serialOf(leaf), Service: service, Authority: authority, NotAfter: leaf.NotAfter.UTC()}
+}
+
+// retire notes that a proxy uses its certificates no more. They stay its token's, to be withdrawn with that.
+func (l *ledger) retire(ctx context.Context, mesh, proxy string) error {
+	l.mu.Lock()
+	b := l.at(mesh)
+	var left []policy.IssuedCertificate
+	for serial, c := range b.newest {
+		if c.Proxy == proxy && time.Now().Before(c.NotAfter) {
+			c.Proxy = "" // from now on, so that who is back is written down again
+			b.newest[serial] = c
+			left = append(left, c.IssuedCertificate)
+		}
 	}
-	return e.err
+	l.mu.Unlock()
+	return l.write(ctx, mesh, left...)
+}
+
+// write has all of these written down.
+func (l *ledger) write(ctx context.Context, mesh string, all ...policy.IssuedCertificate) error {
+	var entries []*entry
+	for _, c := range all {
+		entries = append(entries, &entry{mesh: mesh, certificate: c, done: make(chan struct{})})
+	}
+	l.mu.Lock()
+	l.queue = append(l.queue, entries...)
+	l.mu.Unlock()
+	var err error
+	for _, e := range entries {
+		select {
+		case l.turn <- struct{}{}:
+			l.flush(ctx)
+			<-l.turn
+			<-e.done // by us, or by the one before
+		case <-e.done:
+		}
+		err = errors.Join(err, e.err)
+	}
+	return err
 }
 
 // flush writes all that waits. The caller has the turn.
@@ -113,7 +147,13 @@ func (l *ledger) flush(ctx context.Context) {
 			err = fmt.Errorf("the certificate cannot be written down: %w", err)
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, e := range queue {
+		newest := l.at(e.mesh).newest
+		if _, known := newest[e.certificate.Serial]; !known && err == nil {
+			newest[e.certificate.Serial] = entered{e.certificate, 0} // until it comes back through the store
+		}
 		e.err = err
 		close(e.done)
 	}
@@ -149,8 +189,8 @@ func (l *ledger) apply(e store.Event, revoked func(mesh, token string) bool) boo
 func (b *book) replace(name string, now policy.Resource) {
 	if old := b.pages[name]; old != nil {
 		for _, c := range old.Certificates {
-			if b.bearers[c.Serial].version == old.Version {
-				delete(b.bearers, c.Serial) // it has ended, as all of the page have
+			if b.newest[c.Serial].version == old.Version {
+				delete(b.newest, c.Serial) // it has ended, as all of the page have
 			}
 		}
 		delete(b.pages, name)
@@ -161,8 +201,8 @@ func (b *book) replace(name string, now policy.Resource) {
 	}
 	b.pages[name] = p
 	for _, c := range p.Certificates {
-		if p.Version >= b.bearers[c.Serial].version {
-			b.bearers[c.Serial] = bearer{c.TokenID, p.Version}
+		if p.Version >= b.newest[c.Serial].version {
+			b.newest[c.Serial] = entered{c, p.Version}
 		}
 	}
 }
@@ -181,15 +221,27 @@ func (l *ledger) due(mesh string, revoked func(mesh, token string) bool, now tim
 	defer l.mu.Unlock()
 	b := l.at(mesh)
 	var due []policy.IssuedCertificate
-	for _, p := range b.pages {
-		for _, c := range p.Certificates {
-			last := b.bearers[c.Serial].token == c.TokenID
-			if last && !b.withdrawn[c.Serial] && now.Before(c.NotAfter) && revoked(mesh, c.TokenID) {
-				due = append(due, c)
-			}
+	for _, c := range b.newest {
+		if !b.withdrawn[c.Serial] && now.Before(c.NotAfter) && revoked(mesh, c.TokenID) {
+			due = append(due, c.IssuedCertificate)
 		}
 	}
 	return due
+}
+
+// living is the certificates that proxies may use: those that have not ended, are not withdrawn, and whose proxy has not
+// left; by the proxy. It comes with the serial numbers of those that are withdrawn, which nobody is to change.
+func (l *ledger) living(mesh string, now time.Time) (living map[string][]policy.IssuedCertificate, withdrawn map[string]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.at(mesh)
+	living = map[string][]policy.IssuedCertificate{}
+	for _, c := range b.newest {
+		if c.Proxy != "" && !b.withdrawn[c.Serial] && now.Before(c.NotAfter) {
+			living[c.Proxy] = append(living[c.Proxy], c.IssuedCertificate)
+		}
+	}
+	return living, b.withdrawn
 }
 
 // ended is the pages all of whose certificates have ended, and when the next one has; zero if none is left.

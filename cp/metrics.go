@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"koguma/policy"
 )
 
 // metrics is what /metrics tells of one control plane.
@@ -20,6 +22,8 @@ type metrics struct {
 	certificates prometheus.Counter
 	uncertified  prometheus.Counter
 	rejections   prometheus.Counter
+	stages       *prometheus.GaugeVec
+	blockers     *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
@@ -49,8 +53,14 @@ func newMetrics() *metrics {
 		rejections: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "koguma_xds_rejections_total", Help: "Configurations that a proxy refused.",
 		}),
+		stages: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "koguma_ca_rotation_stage", Help: "1 for the stage that the rotation of a mesh's CA is in, 0 for the others.",
+		}, []string{"mesh", "stage"}),
+		blockers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "koguma_ca_rotation_blockers", Help: "Proxies that the rotation of a mesh's CA waits for.",
+		}, []string{"mesh"}),
 	}
-	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.certificates, m.uncertified, m.rejections,
+	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.certificates, m.uncertified, m.rejections, m.stages, m.blockers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -62,6 +72,26 @@ func (m *metrics) certificate(*x509.Certificate) { m.certificates.Inc() }
 func (m *metrics) failed(fault string) {
 	if fault == faultIdentity {
 		m.uncertified.Inc()
+	}
+}
+
+// trust shows where the trust of a mesh stands.
+func (m *metrics) trust(o *outlook, blockers int) {
+	mesh := o.mesh.Name
+	m.blockers.WithLabelValues(mesh).Set(float64(blockers))
+	for _, stage := range []policy.TrustStage{policy.StageSettled, policy.StageTrustBoth, policy.StageIssue, policy.StageDrop} {
+		in := 0.0
+		if o.trust != nil && o.trust.Stage == stage {
+			in = 1
+		}
+		m.stages.WithLabelValues(mesh, string(stage)).Set(in)
+	}
+}
+
+// forgetTrust shows nothing of a mesh that is gone.
+func (m *metrics) forgetTrust(mesh string) {
+	for _, g := range []*prometheus.GaugeVec{m.stages, m.blockers} {
+		g.DeletePartialMatch(prometheus.Labels{"mesh": mesh})
 	}
 }
 

@@ -2,6 +2,7 @@ package cp
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type reconciler struct {
 	// delay is how long a proxy that vanished has to come back before the Dataplane that it brought along is removed.
 	delay       time.Duration
 	withdrawals *withdrawals
+	rotations   *rotations
 	arrivals    arrivals
 
 	index  *index // run's own
@@ -36,6 +38,7 @@ type reconciler struct {
 	last     map[policy.Key]policy.DataplaneInsight // of those that have left
 	known    map[policy.Key]policy.ProxyIdentity    // of those that have left
 	rootEnds map[string]map[string]time.Time        // when the roots end, by mesh and backend
+	vanished map[policy.Key]secretUse               // of those that may still be there
 	joined   []*session
 	ready    []*session
 	parted   []parting
@@ -56,14 +59,22 @@ const (
 	pausePerProxy = 2 * time.Millisecond
 )
 
+// restRefresh is how often it is looked whether something has changed outside of the store.
+const restRefresh = 5 * time.Second
+
 func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, delay time.Duration) *reconciler {
 	r := &reconciler{
 		store: s, keys: k, ledger: newLedger(s), metrics: m, log: log, delay: delay,
 		index: newIndex(), synced: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: map[policy.Key]*session{}, last: map[policy.Key]policy.DataplaneInsight{},
 		known: map[policy.Key]policy.ProxyIdentity{}, rootEnds: map[string]map[string]time.Time{},
+		vanished: map[policy.Key]secretUse{},
 	}
 	r.withdrawals = newWithdrawals(s, r.ledger, k.isRevoked, log)
+	r.rotations = &rotations{
+		store: s, ledger: r.ledger, heard: r.heard, log: log, metrics: m, started: time.Now(),
+		wake: make(chan struct{}, 1), meshes: map[string]*course{},
+	}
 	return r
 }
 
@@ -71,6 +82,12 @@ func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, dela
 func (r *reconciler) join(s *session) {
 	r.mu.Lock()
 	older := r.sessions[s.key]
+	if older != nil {
+		s.delivery.inherit(older.delivery.secrets())
+	} else {
+		s.delivery.inherit(r.vanished[s.key])
+		delete(r.vanished, s.key)
+	}
 	r.sessions[s.key] = s
 	r.joined = append(r.joined, s)
 	r.metrics.sessions.Set(float64(len(r.sessions)))
@@ -104,10 +121,46 @@ func (r *reconciler) part(s *session, left, out bool) {
 		r.last[s.key] = i
 		r.known[s.key] = parted(id)
 		r.parted = append(r.parted, parting{s, left, out})
+		use := s.delivery.secrets()
+		use.since = time.Now()
+		r.vanished[s.key] = use
 	}
 	r.metrics.sessions.Set(float64(len(r.sessions)))
 	r.mu.Unlock()
 	r.signal()
+	r.rotations.look(s.key.Mesh)
+}
+
+// retired notes that a proxy uses no certificate any more.
+func (r *reconciler) retired(key policy.Key) {
+	r.mu.Lock()
+	delete(r.vanished, key)
+	r.mu.Unlock()
+	r.rotations.look(key.Mesh)
+}
+
+// heard is what is known of the proxies of a mesh, by name. Those that have gone, and have nothing that lives, are
+// forgotten.
+func (r *reconciler) heard(mesh string, living map[string][]policy.IssuedCertificate) map[string]heard {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	all := map[string]heard{}
+	for key, use := range r.vanished {
+		switch {
+		case key.Mesh != mesh:
+		case use.over(now) && len(living[key.Name]) == 0:
+			delete(r.vanished, key)
+		default:
+			all[key.Name] = heard{use: use}
+		}
+	}
+	for key, s := range r.sessions {
+		if key.Mesh == mesh {
+			all[key.Name] = heard{s.delivery.secrets(), true, s.fault(faultIdentity)}
+		}
+	}
+	return all
 }
 
 func (r *reconciler) signal() {
@@ -159,6 +212,7 @@ func (r *reconciler) run(ctx context.Context) error {
 	leavers := newDepartures(r)
 	g.Go(func() error { return leavers.run(ctx) })
 	g.Go(func() error { return r.withdrawals.run(ctx) })
+	g.Go(func() error { return r.rotations.run(ctx) })
 	g.Go(func() error { return r.loop(ctx, batches, leavers) })
 	return g.Wait()
 }
@@ -169,6 +223,8 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 	waiting := map[string]bool{}
 	var rested time.Time // when what waits may be looked at
 	first := true
+	refresh := time.NewTicker(restRefresh)
+	defer refresh.Stop()
 	for {
 		now := map[string]bool{} // meshes to look at at once
 		select {
@@ -185,6 +241,12 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 			r.comeAndGo(now, waiting, leavers)
 		case <-pause:
 			now, waiting, pause = waiting, map[string]bool{}, nil
+		case <-refresh.C:
+			for name, m := range r.index.meshes {
+				if m.refresh() {
+					now[name] = true
+				}
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -192,6 +254,7 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 			touched := r.offer(now)
 			r.noteRoots(now)
 			rested = time.Now().Add(min(time.Duration(touched)*pausePerProxy, maxPause))
+			r.survey(now)
 		}
 		if len(waiting) > 0 && pause == nil {
 			pause = time.After(max(minPause, time.Until(rested)))
@@ -285,6 +348,19 @@ func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures
 	}
 }
 
+// survey has the rotations know how these meshes stand. All sessions have been offered what follows from that: nobody
+// begins with less from now on.
+func (r *reconciler) survey(meshes map[string]bool) {
+	for name := range meshes {
+		m := r.index.at(name)
+		if m.mesh == nil {
+			r.rotations.see(name, nil)
+		} else {
+			r.rotations.see(name, m.outlook(time.Now()))
+		}
+	}
+}
+
 // offer looks at all sessions of these meshes, and reports how many there are. A look is cheap: what has not changed
 // goes no further.
 func (r *reconciler) offer(meshes map[string]bool) int {
@@ -307,6 +383,9 @@ func (r *reconciler) offer(meshes map[string]bool) int {
 
 func (r *reconciler) offerOne(m *meshIndex, d *policy.Dataplane, s *session) {
 	v, auth, err := m.view(d)
+	if errors.Is(err, errUnsettled) {
+		return // it is about to be, and then everybody is looked at again
+	}
 	s.report(faultView, err)
 	if m.noCRL != nil {
 		r.log.Error("there is no revocation list, so certificates of revoked tokens are good for new connections until they end; "+
@@ -315,5 +394,6 @@ func (r *reconciler) offerOne(m *meshIndex, d *policy.Dataplane, s *session) {
 	}
 	if err == nil {
 		s.offer(v, auth, d.Services())
+		s.delivery.looked(r.index.version)
 	}
 }

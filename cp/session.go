@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type session struct {
 	log        *slog.Logger
 	ctx        context.Context
 	end        func(error)
+	delivery   delivery
 
 	// The stream's goroutine's own.
 	ids      identities
@@ -41,6 +43,8 @@ type session struct {
 	leaf     *svid // of the first service, as the insight has it
 	built    *xds.View
 	base     *xds.Snapshot
+	of       *xds.View // that base was built from
+	trusted  []string  // that base has the roots of
 	secrets  []*xds.Resource
 	snapshot *xds.Snapshot
 	timer    *time.Timer // wakes the stream when something is due
@@ -68,6 +72,7 @@ func (s *session) offer(v *xds.View, auth *trust, services []string) {
 		return
 	}
 	s.view, s.auth, s.services = v, auth, services
+	s.delivery.offered(time.Now())
 	s.wake()
 }
 
@@ -96,7 +101,8 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 		base, err := s.builder.Build(view)
 		s.report(faultBuild, err)
 		if err == nil {
-			s.base, s.snapshot = base, nil
+			s.base, s.of, s.snapshot = base, view, nil
+			s.trusted = auth.fingerprints()
 		}
 		s.built = view
 	}
@@ -107,13 +113,26 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 	if s.snapshot == nil {
 		s.snapshot = s.base.WithSecrets(s.secrets...)
 	}
+	s.mu.Lock()
+	s.delivery.built(s.snapshot, s.of == s.view, time.Now())
+	s.mu.Unlock()
 	return s.snapshot, changed
+}
+
+// use is what the proxy does that has taken the newest secrets that it asked for.
+func (s *session) use() secretState {
+	u := secretState{leaves: s.ids.inUse()}
+	if s.ids.asked[xds.CASecretName(s.key.Mesh)] {
+		u.roots = s.trusted
+	}
+	return u
 }
 
 // identify sees to the certificates that the proxy asked for.
 func (s *session) identify(auth *trust, services []string) {
 	secrets, err := s.ids.secrets(s.ctx, auth, services, time.Now())
 	s.report(faultIdentity, err)
+	s.delivery.signing(auth, len(s.ids.lacking(s.ids.wanted(auth, services), time.Now())) > 0)
 	if due := s.ids.due(); !due.IsZero() {
 		s.wakeAt(due)
 	}
@@ -171,6 +190,13 @@ func (s *session) report(fault string, err error) {
 	}
 }
 
+// fault is what is wrong now, "" if nothing is.
+func (s *session) fault(fault string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.insight.faults[fault]
+}
+
 // maxReason is how much is kept of the words with which a proxy refuses something, in bytes.
 const maxReason = 4 << 10
 
@@ -191,6 +217,10 @@ func (s *session) Observe(e xds.Event) {
 		s.reconciler.listens(s)
 	}
 	s.present(e)
+	s.delivery.observe(e, s.use)
+	if e.Type == xds.TypeSecret && e.Kind != xds.Sent {
+		s.reconciler.rotations.look(s.key.Mesh)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.insight.observe(e)
@@ -203,10 +233,14 @@ func (s *session) subscribed(e xds.Event) {
 		s.insight.version(e.Node)
 		s.mu.Unlock()
 	}
+	s.delivery.observe(e, s.use)
 	if e.Type != xds.TypeSecret {
 		return
 	}
 	s.ids.want(e.Names)
+	s.mu.Lock()
+	s.delivery.signing(s.auth, true) // until it has been seen to
+	s.mu.Unlock()
 	if csr := metadata(e.Node, "dataplane.csr"); csr != "" {
 		if err := s.ids.request(csr, metadataList(e.Node, "dataplane.svids")); err != nil {
 			s.end(status.Error(codes.InvalidArgument, err.Error()))
@@ -243,6 +277,18 @@ func (s *session) overview() policy.DataplaneInsight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.insight.overview()
+}
+
+// pending is what the proxy does not have yet, as far as it has said, of what follows from the store at that version;
+// empty if it has all.
+func (s *session) pending(version uint64) []policy.Pending {
+	pending := s.delivery.pending(version)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, fault := range slices.Sorted(maps.Keys(s.insight.faults)) {
+		pending = append(pending, policy.Pending{Reason: fault + ": " + s.insight.faults[fault]})
+	}
+	return pending
 }
 
 // metadata is a string in the metadata of a node, "" if there is none.

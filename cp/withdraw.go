@@ -105,7 +105,7 @@ func (w *withdrawals) withdraw(ctx context.Context, mesh string) error {
 			}
 			fresh[c.Service] = true
 			next.Certificates = append(next.Certificates,
-				policy.WithdrawnCertificate{Serial: c.Serial, NotAfter: c.NotAfter, Withdrawn: now})
+				policy.WithdrawnCertificate{Serial: c.Serial, Authority: c.Authority, NotAfter: c.NotAfter, Withdrawn: now})
 			w.log.Info("certificate withdrawn", "mesh", mesh, "service", c.Service, "serial", c.Serial, "jti", c.TokenID)
 		}
 		if len(fresh) == 0 {

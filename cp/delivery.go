@@ -1,0 +1,217 @@
+package cp
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"koguma/policy"
+	"koguma/xds"
+)
+
+// delivery is what the proxy of a session should have, and what of that it has said that it has. Only its ACK of a set
+// says so, and for all that is in the set. The zero value is ready to use, from several goroutines.
+type delivery struct {
+	mu      sync.Mutex
+	version uint64    // of the store, up to which the newest view has taken it in
+	due     time.Time // since when there is a view that is not in the snapshot; zero if there is none
+	types   map[string]*progress
+	by      string // the authority by which a certificate may be being made
+	lacks   bool   // a certificate that it asked for
+
+	// states are what the proxy may do with its secrets: the first is what it has ACKed last, the others were sent
+	// since. Without an ACK on this stream or one before, the first is not known, and known is false.
+	states []secretState
+	known  bool
+}
+
+// progress is how far the proxy is with the resources of one type.
+type progress struct {
+	asked   bool
+	needed  bool // there are some, so that it should ask
+	wanted  string
+	acked   string
+	refusal string
+	since   time.Time // when wanted came to be so
+}
+
+// secretState is what a proxy does that has taken a set of secrets: by which authorities it verifies others, and with
+// which certificates it shows itself.
+type secretState struct {
+	roots  []string // fingerprints; nil where it has not asked for roots
+	leaves []leafInUse
+}
+
+// leafInUse is a certificate of a service.
+type leafInUse struct {
+	Service, Serial string
+	Authority       string // fingerprint
+	NotAfter        time.Time
+}
+
+// deliveredTypes are the types by the names that people know, in the order in which they go out.
+var deliveredTypes = [...]struct{ url, name string }{
+	{xds.TypeSecret, "secrets"}, {xds.TypeCluster, "clusters"}, {xds.TypeEndpoint, "endpoints"}, {xds.TypeListener, "listeners"},
+}
+
+// of is the progress of a type. The caller holds the lock.
+func (d *delivery) of(typ string) *progress {
+	if d.types == nil {
+		d.types = map[string]*progress{}
+	}
+	p := d.types[typ]
+	if p == nil {
+		p = &progress{}
+		d.types[typ] = p
+	}
+	return p
+}
+
+// offered notes that the proxy should have something else from now on, which is to be made.
+func (d *delivery) offered(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.due.IsZero() {
+		d.due = now
+	}
+}
+
+// looked notes that the newest view has taken in the store up to that version.
+func (d *delivery) looked(version uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.version = version
+}
+
+// signing notes that a certificate of this authority may be being made for the proxy, or that none is.
+func (d *delivery) signing(auth *trust, lacks bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.by, d.lacks = "", auth != nil && lacks
+	if d.lacks {
+		d.by = auth.fingerprint
+	}
+}
+
+// built notes what the proxy should have; latest is whether that follows from the newest view.
+func (d *delivery) built(s *xds.Snapshot, latest bool, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if latest {
+		d.due = time.Time{}
+	}
+	for _, t := range deliveredTypes {
+		p, set := d.of(t.url), s.Of(t.url)
+		// Who has neither listeners nor clusters refers to no secret and no endpoint.
+		p.needed = t.url == xds.TypeListener || t.url == xds.TypeCluster || len(set.All()) > 0 && len(s.Listeners.All()) > 0
+		if v := set.Version(); v != p.wanted {
+			p.wanted, p.since = v, now
+		}
+	}
+}
+
+// observe takes in what happened on the stream. state is what the newest set of secrets, as far as it was asked for, has
+// the proxy do.
+func (d *delivery) observe(e xds.Event, state func() secretState) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.of(e.Type)
+	switch e.Kind {
+	case xds.Subscribed:
+		p.asked = e.Names == nil || len(e.Names) > 0
+	case xds.Sent:
+		if e.Type == xds.TypeSecret {
+			d.states = append(d.states, state())
+		}
+	case xds.Acked:
+		p.acked, p.refusal = e.Version, ""
+		if e.Type != xds.TypeSecret {
+			return
+		}
+		// An ACK is always one of the newest response.
+		last := state()
+		if n := len(d.states); !e.Idle && n > 0 {
+			last = d.states[n-1]
+		}
+		d.states, d.known = []secretState{last}, true
+	case xds.Nacked:
+		p.refusal = e.Reason
+	}
+}
+
+// inherit has the session of a proxy begin with what is known from the one before.
+func (d *delivery) inherit(last secretUse) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.known && last.known {
+		d.states, d.known = append(last.states, d.states...), true
+	}
+}
+
+// pending is what the proxy does not have yet of what follows from the store at that version, empty if it has all.
+func (d *delivery) pending(version uint64) []policy.Pending {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.version < version || !d.due.IsZero() || d.types == nil {
+		return []policy.Pending{{Reason: "the control plane is still making its configuration", Since: d.due}}
+	}
+	var all []policy.Pending
+	for _, t := range deliveredTypes {
+		p := d.of(t.url)
+		if p.acked == p.wanted || !p.asked && !p.needed {
+			continue
+		}
+		reason := "it has not said that it has them"
+		switch {
+		case !p.asked:
+			reason = "it has not asked for them"
+		case p.refusal != "":
+			reason = "it refused them, and keeps those that it had"
+		}
+		all = append(all, policy.Pending{Type: t.name, Reason: reason, Refusal: p.refusal, Since: p.since})
+	}
+	if d.lacks {
+		all = append(all, policy.Pending{Type: deliveredTypes[0].name, Reason: "its certificate is being made"})
+	}
+	return all
+}
+
+// secrets is what is known of the proxy's use of secrets.
+func (d *delivery) secrets() secretUse {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.of(xds.TypeSecret)
+	return secretUse{states: slices.Clone(d.states), known: d.known, asked: p.asked, refusal: p.refusal, signing: d.by}
+}
+
+// secretUse is what is known of a proxy's use of secrets.
+type secretUse struct {
+	states  []secretState // that it may be in
+	known   bool          // it is in one of them
+	asked   bool          // for secrets, on the stream that is open
+	refusal string        // of the newest secrets, "" if it did not refuse them
+	signing string        // the authority by which a certificate may be being made for it
+	since   time.Time     // when it was heard of last; zero while it is connected
+}
+
+// over reports whether all certificates that the proxy may use have ended.
+func (u *secretUse) over(now time.Time) bool {
+	for _, s := range u.states {
+		for _, l := range s.leaves {
+			if now.Before(l.NotAfter) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// all reports whether the proxy is known to do something, whichever of the states it is in.
+func (u *secretUse) all(f func(*secretState) bool) bool {
+	for i := range u.states {
+		if !f(&u.states[i]) {
+			return false
+		}
+	}
+	return u.known
+}
