@@ -32,7 +32,7 @@ func createDefaults(ctx context.Context, rs resources, d DefaultsConfig) error {
 	if old, err := rs.find(ctx, m.Key()); err != nil || old != nil {
 		return err
 	}
-	ops, err := rs.opsForMesh(ctx, m, nil)
+	ops, err := rs.opsForMesh(ctx, m)
 	if err != nil {
 		return err
 	}

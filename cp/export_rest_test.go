@@ -27,7 +27,7 @@ func NewAdminAPI(cfg Config, s store.Store, issue func(token.Claims) (token.Raw,
 func newTestAPI(cfg Config, s store.Store, issue issueFunc, insight insightFunc, log *slog.Logger) *api {
 	offline, _ := cfg.issues()
 	return &api{
-		cfg: cfg, resources: resources{s, !offline}, issuer: issue, watcher: insight,
+		cfg: cfg, resources: resources{store: s, offline: !offline}, issuer: issue, watcher: insight,
 		log: log, instanceID: "test-cp", dpPort: 5678, adminPort: 5679,
 	}
 }

@@ -23,12 +23,15 @@ type resources struct {
 	store store.Store
 	// offline is whether tokens are made elsewhere, so that a mesh needs no key that signs them.
 	offline bool
+	// force is whether a backend goes although its certificates are in use.
+	force bool
 }
 
 // outcome is what a put came to.
 type outcome struct {
 	created  bool
 	warnings []string
+	cut      []string // who is cut off, by force
 }
 
 // put writes a resource that is valid in itself.
@@ -48,6 +51,11 @@ func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error)
 			if out.warnings, err = rs.warnings(ctx, m); err != nil {
 				return err
 			}
+			var trust []store.Op
+			if trust, out.cut, err = rs.opsForTrust(ctx, m, old); err != nil {
+				return err
+			}
+			ops = append(ops, trust...)
 		}
 		return rs.store.Write(ctx, append(ops, store.Op{Put: r, Expect: expectation(old)})...)
 	})
@@ -58,7 +66,7 @@ func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error)
 func (rs resources) opsFor(ctx context.Context, r, old policy.Resource) ([]store.Op, error) {
 	switch r := r.(type) {
 	case *policy.Mesh:
-		return rs.opsForMesh(ctx, r, old)
+		return rs.opsForMesh(ctx, r)
 	case *policy.GlobalSecret:
 		return nil, fmt.Errorf("%s is the control plane's own", r.Key())
 	}
@@ -85,16 +93,9 @@ func (rs resources) delete(ctx context.Context, key policy.Key, force bool) erro
 }
 
 // opsForMesh makes what a mesh cannot be without: a key that signs its tokens and, once mTLS is on, its CA.
-func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh, old policy.Resource) ([]store.Op, error) {
+func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh) ([]store.Op, error) {
 	if err := checkBackends(m); err != nil {
 		return nil, err
-	}
-	if old != nil {
-		was, is := old.(*policy.Mesh).Enabled(), m.Enabled()
-		if was != nil && is != nil && was.Name != is.Name {
-			return nil, parameter("mtls.enabledBackend",
-				fmt.Sprintf("cannot go from %q to %q in one step, which would cut every connection; disable mTLS first, then enable it again", was.Name, is.Name))
-		}
 	}
 	var ops []store.Op
 	if !rs.offline {

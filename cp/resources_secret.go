@@ -75,8 +75,14 @@ func (rs resources) deleteSecret(ctx context.Context, key policy.Key, force bool
 		return err
 	}
 	ops := []store.Op{unchanged(m), {Delete: key, Expect: expectation(s)}}
-	if b := m.Enabled(); b != nil && (key.Name == policy.CACertName(m.Name, b.Name) || key.Name == policy.CAKeyName(m.Name, b.Name)) {
-		return parameter("name", fmt.Sprintf("mTLS backend %q of mesh %q uses this secret; disable mTLS first", b.Name, m.Name))
+	trusted, err := rs.trustedBackends(ctx, m)
+	if err != nil {
+		return err
+	}
+	for _, b := range trusted {
+		if key.Name == policy.CACertName(m.Name, b) || key.Name == policy.CAKeyName(m.Name, b) {
+			return parameter("name", fmt.Sprintf("mTLS backend %q of mesh %q uses this secret; disable mTLS first, or go to another backend", b, m.Name))
+		}
 	}
 	if serial, ok := signingKeySerial(key); ok {
 		more, err := rs.opsForLosingKey(ctx, key, serial, force)

@@ -28,6 +28,7 @@ type api struct {
 	resources  resources
 	issuer     issuer
 	watcher    watcher
+	rotator    rotator
 	log        *slog.Logger
 	instanceID string
 	dpPort     int        // where the DP server listens
@@ -102,6 +103,8 @@ func (a *api) routes() []route {
 		{"GET", "/meshes/{mesh}/dataplane-tokens", administrators, "Could not retrieve the tokens", a.listTokens},
 		{"GET", "/meshes/{mesh}/signing-keys", administrators, "Could not retrieve the signing keys", a.listSigningKeys},
 		{"POST", "/meshes/{mesh}/signing-keys", administrators, "Could not make a signing key", a.makeSigningKey},
+		{"GET", "/meshes/{mesh}/trust", everybody, "Could not retrieve the trust of the mesh", a.getTrust},
+		{"POST", "/meshes/{mesh}/trust/rotate", administrators, "Could not rotate the CA", a.rotateTrust},
 		{"GET", "/meshes/{mesh}/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_overview", everybody, "Could not retrieve a dataplane overview", a.getOverview},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_identity", everybody, "Could not retrieve the identity of a dataplane", a.getIdentity},

@@ -212,7 +212,7 @@ func badMeshes() []badInput {
 	}
 	rows := []badInput{
 		meshPut(`{"enabledBackend":"ca-2","backends":[{"name":"ca-1","type":"builtin"}]}`, 400, "mtls.enabledBackend"),
-		meshPut(`{"enabledBackend":"ca-2","backends":[{"name":"ca-2","type":"builtin"}]}`, 400, "disable mTLS first"),
+		meshPut(`{"enabledBackend":"ca-2","backends":[{"name":"ca-2","type":"builtin"}]}`, 409, "kumactl rotate ca"),
 		meshPut(`{"enabledBackend":"ca-1","backends":[]}`, 400, "mtls.enabledBackend"),
 		meshPut(`{"backends":[{"name":"ca-1","type":"builtin"},{"name":"ca-1","type":"builtin"}]}`, 400, "mtls.backends"),
 		meshPut(`{"backends":[{"name":"ca-1","type":"magic"}]}`, 400, "type"),

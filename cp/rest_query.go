@@ -63,10 +63,11 @@ func noQuery(r *http.Request) error {
 	return nil
 }
 
-// parseForce is the query of a deletion: only that of a secret can be forced.
+// parseForce is the query of a write: only the deletion of a secret and the change of a mesh can be forced.
 func parseForce(r *http.Request, k policy.Kind) (bool, error) {
+	forcible := r.Method == http.MethodDelete && k.Type == policy.TypeSecret || r.Method == http.MethodPut && k.Type == policy.TypeMesh
 	switch {
-	case k.Type != policy.TypeSecret || r.URL.RawQuery == "":
+	case !forcible || r.URL.RawQuery == "":
 		return false, noQuery(r)
 	case r.URL.RawQuery == "force=true":
 		return true, nil

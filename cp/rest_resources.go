@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"koguma/policy"
 )
@@ -90,7 +91,8 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if err := noQuery(r); err != nil {
+		force, err := parseForce(r, k)
+		if err != nil {
 			return answer{}, err
 		}
 		data, err := io.ReadAll(r.Body)
@@ -111,13 +113,18 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 		if err := res.Validate(); err != nil {
 			return answer{}, err
 		}
-		out, err := a.resources.put(r.Context(), res)
+		rs := a.resources
+		rs.force = force
+		out, err := rs.put(r.Context(), res)
 		if err != nil {
 			return answer{}, err
 		}
 		ans := answer{status: http.StatusOK, body: putBody{out.warnings}}
 		if out.created {
 			ans.status = http.StatusCreated
+		}
+		if len(out.cut) > 0 {
+			ans.audit = []any{"force", strings.Join(out.cut, "; ")}
 		}
 		return ans, nil
 	}

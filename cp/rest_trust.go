@@ -1,0 +1,94 @@
+package cp
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"koguma/policy"
+)
+
+// rotator knows how the trust of meshes stands.
+type rotator interface {
+	// overview is how that of a mesh stands; empty where mTLS was never on.
+	overview(mesh string) policy.TrustOverview
+	// force passes the stage that a mesh is in, and returns those that it waited for.
+	force(ctx context.Context, mesh string) (passed []policy.Blocker, err error)
+}
+
+func (a *api) getTrust(r *http.Request) (answer, error) {
+	mesh := r.PathValue("mesh")
+	if err := a.checkMesh(r, mesh); err != nil {
+		return answer{}, err
+	}
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	return answer{body: a.rotator.overview(mesh)}, nil
+}
+
+// rotateTrust answers when it is begun; how it goes on is for getTrust to tell.
+func (a *api) rotateTrust(r *http.Request) (answer, error) {
+	if a.cfg.APIServer.ReadOnly {
+		return answer{}, methodNotAllowed(r)
+	}
+	mesh := r.PathValue("mesh")
+	if err := a.checkMesh(r, mesh); err != nil {
+		return answer{}, err
+	}
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return answer{}, badBody(err)
+	}
+	var req policy.Rotate
+	if err := policy.Decode(data, &req); err != nil {
+		return answer{}, err
+	}
+	passed, err := a.rotate(r.Context(), mesh, req)
+	if err != nil {
+		return answer{}, err
+	}
+	audit := []any{"to", req.To, "abort", req.Abort, "force", req.Force}
+	if len(passed) > 0 {
+		audit = append(audit, "forced past", nameBlockers(passed))
+	}
+	return answer{body: a.rotator.overview(mesh), audit: audit}, nil
+}
+
+func (a *api) rotate(ctx context.Context, mesh string, req policy.Rotate) (passed []policy.Blocker, err error) {
+	key := policy.Key{Type: policy.TypeMesh, Name: mesh}
+	v := a.rotator.overview(mesh)
+	switch {
+	case req.Force && req.Abort, req.Abort && req.To != "", req == policy.Rotate{}:
+		return nil, parameter("to", "give to, or abort, or force with or without to")
+	case req.Force && req.To != "" && req.To != v.Enabled:
+		return nil, conflict(key, fmt.Sprintf("it is not going to %q, so there is nothing to force; go there first, without force", req.To))
+	case req.Force && v.Stage == policy.StageSettled && len(v.WaitsFor) == 0, req.Force && v.Enabled == "":
+		return nil, conflict(key, "nothing is being waited for")
+	case req.Force:
+		return a.rotator.force(ctx, mesh)
+	case req.Abort:
+		if err := abortable(key, v); err != nil {
+			return nil, err
+		}
+		return nil, a.resources.rotate(ctx, mesh, v.From)
+	}
+	return nil, a.resources.rotate(ctx, mesh, req.To)
+}
+
+// abortable says why there is no way back to the CA that the rotation began from.
+func abortable(mesh policy.Key, v policy.TrustOverview) error {
+	switch {
+	case v.From == "" || v.Stage == policy.StageSettled:
+		return conflict(mesh, "its CA is not being rotated")
+	case v.Stage == policy.StageDrop:
+		return conflict(mesh, fmt.Sprintf("the rotation is over: %s is not trusted any more; going back to it is a rotation of its own, with to", v.From))
+	case v.From == v.Enabled:
+		return conflict(mesh, fmt.Sprintf("it goes to %s already; where a backend has got another CA, give it its old one back", v.From))
+	}
+	return nil
+}
