@@ -26,6 +26,7 @@ type world struct {
 	core  *cp.Core
 	raw   string
 	log   *logBuffer
+	stop  func() // of a core that is started again
 }
 
 // inBubble runs a test in a bubble, whose time goes by as fast as nothing happens.
