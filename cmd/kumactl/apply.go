@@ -14,7 +14,7 @@ import (
 
 func (c *cli) applyCommand() *cobra.Command {
 	var file string
-	var dryRun bool
+	var dryRun, force bool
 	vars := pairs{}
 	cmd := &cobra.Command{
 		Use:   "apply",
@@ -40,13 +40,14 @@ Then they are sent one by one, in the order in which they stand.`,
 			if dryRun {
 				return c.printResources(resources)
 			}
-			return c.apply(cmd.Context(), resources)
+			return c.apply(cmd.Context(), resources, force)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&file, "file", "f", "", "a file, a directory (its .yaml, .yml and .json files), or - for stdin (required)")
 	flags.VarP(vars, "var", "v", "the value of a variable in the documents; may be repeated")
 	flags.BoolVar(&dryRun, "dry-run", false, "print the resources as they would be sent, and send nothing")
+	flags.BoolVar(&force, "force", false, "take a backend away from a Mesh although its certificates are in use, which cuts those off")
 	require(cmd, "file")
 	return cmd
 }
@@ -106,11 +107,12 @@ func (c *cli) printResources(resources []policy.Resource) error {
 }
 
 // apply sends the resources in order, up to the first that is refused.
-func (c *cli) apply(ctx context.Context, resources []policy.Resource) error {
+func (c *cli) apply(ctx context.Context, resources []policy.Resource, force bool) error {
 	cp, err := c.client()
 	if err != nil {
 		return err
 	}
+	cp.force = force
 	for i, r := range resources {
 		key := r.Metadata().Key()
 		done, err := cp.apply(ctx, r)

@@ -31,6 +31,7 @@ type client struct {
 	agent string
 	log   *slog.Logger
 	warn  func(format string, args ...any) // shows what the control plane wants people to know
+	force bool                             // a Mesh is put although that cuts somebody off
 }
 
 // client is that of the control plane that the user chose.
@@ -315,7 +316,11 @@ func (c *client) put(ctx context.Context, kind policy.Kind, r policy.Resource) (
 	var answer struct {
 		Warnings []string `json:"warnings"`
 	}
-	status, err := c.call(ctx, http.MethodPut, path, nil, r, &answer)
+	var query url.Values
+	if c.force && kind.Type == policy.TypeMesh {
+		query = url.Values{"force": {"true"}}
+	}
+	status, err := c.call(ctx, http.MethodPut, path, query, r, &answer)
 	for _, w := range answer.Warnings {
 		c.warn("%s", w)
 	}

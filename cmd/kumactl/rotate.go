@@ -18,7 +18,7 @@ import (
 )
 
 func (c *cli) rotateCommand() *cobra.Command {
-	return group("rotate", "Replace keys by new ones", c.rotateSigningKey())
+	return group("rotate", "Replace keys by new ones", c.rotateCA(), c.rotateSigningKey())
 }
 
 func (c *cli) rotateSigningKey() *cobra.Command {
