@@ -1,6 +1,7 @@
 package cp_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -177,9 +178,9 @@ func TestBackAtOnce(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	p.mtls("1h")
-	for range 30 {
+	for i := range 30 {
 		s := p.join("web-1", brought(dataplane("web-1", "web")))
-		p.permit("p", "web", "api")
+		p.permit("p", "web", fmt.Sprintf("api-%d", i)) // another each time, for the last one's deletion may be heard of late
 		s.expect(xds.TypeListener)
 		p.delete("/meshes/default/traffic-permissions/p")
 		s.leave()
