@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -27,8 +28,9 @@ const Backdate = time.Minute
 
 // CA is a certificate authority: its certificate, and its private key in memory. It is safe for concurrent use.
 type CA struct {
-	cert *x509.Certificate
-	key  crypto.Signer
+	cert  *x509.Certificate
+	above []*x509.Certificate // who signed it, and so on up to the root; none if it is a root itself
+	key   crypto.Signer
 }
 
 // CAOptions says what certificate [NewCA] makes.
@@ -99,18 +101,14 @@ func LoadCA(certPEM, keyPEM []byte) (*CA, error) {
 	if len(certs) > 1 {
 		return nil, fmt.Errorf("CA certificate: it holds %d certificates; give the CA's own only", len(certs))
 	}
-	cert := certs[0]
-	if err := checkCA(cert, time.Now()); err != nil {
+	if err := checkCA(certs[0], time.Now()); err != nil {
 		return nil, fmt.Errorf("CA certificate: %w", err)
 	}
-	key, err := parseKey(keyPEM)
+	ca, err := WithKey(certs, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("CA key: %w", err)
 	}
-	if pub, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(cert.PublicKey) {
-		return nil, errors.New("CA key: it is not the key of the CA certificate")
-	}
-	return &CA{cert: cert, key: key}, nil
+	return ca, nil
 }
 
 func checkCA(c *x509.Certificate, now time.Time) error {
@@ -119,8 +117,12 @@ func checkCA(c *x509.Certificate, now time.Time) error {
 		return errors.New("it is not a CA certificate (basicConstraints says cA false, or nothing)")
 	case c.KeyUsage&x509.KeyUsageCertSign == 0:
 		return errors.New("its key usage lacks keyCertSign, so nothing it signs would be accepted")
+	case c.KeyUsage&x509.KeyUsageKeyAgreement != 0:
+		return errors.New("its key usage has keyAgreement, which a CA's must not; make one without")
 	case !isCritical(c, oidKeyUsage):
 		return errors.New("its key usage is not marked critical, as the SPIFFE standard demands")
+	case !signsForTLS(c):
+		return errors.New("its extended key usage does not allow both TLS servers and clients, so nothing it signs would be accepted")
 	case now.After(c.NotAfter):
 		return fmt.Errorf("it expired at %s", c.NotAfter.Format(time.RFC3339))
 	case now.Before(c.NotBefore):
@@ -133,8 +135,23 @@ func checkCA(c *x509.Certificate, now time.Time) error {
 	return checkKey(c.PublicKey)
 }
 
+// signsForTLS reports whether a CA may sign certificates for TLS servers and clients, both.
+func signsForTLS(c *x509.Certificate) bool {
+	has := func(u x509.ExtKeyUsage) bool { return slices.Contains(c.ExtKeyUsage, u) }
+	return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 || has(x509.ExtKeyUsageAny) ||
+		has(x509.ExtKeyUsageServerAuth) && has(x509.ExtKeyUsageClientAuth)
+}
+
 // Certificate is the CA's own certificate. It must not be changed.
 func (ca *CA) Certificate() *x509.Certificate { return ca.cert }
+
+// Root is the certificate by which those that the CA signs are known: its own, or that of the root above it.
+func (ca *CA) Root() *x509.Certificate {
+	if n := len(ca.above); n > 0 {
+		return ca.above[n-1]
+	}
+	return ca.cert
+}
 
 // CertPEM is the CA's own certificate in PEM.
 func (ca *CA) CertPEM() []byte { return EncodeChain([]*x509.Certificate{ca.cert}) }

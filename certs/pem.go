@@ -51,8 +51,8 @@ func EncodeKey(key crypto.Signer) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// parseKey reads a private key in PEM. The errors of crypto/x509 describe structure, never content.
-func parseKey(data []byte) (crypto.Signer, error) {
+// ParseKey reads a private key in PEM (as PKCS#8, PKCS#1 or SEC 1), and nothing besides. The errors say nothing of its content.
+func ParseKey(data []byte) (crypto.Signer, error) {
 	block, err := onePEM(data)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func parseKey(data []byte) (crypto.Signer, error) {
 	default:
 		return nil, fmt.Errorf("it is a %q, not a private key", block.Type)
 	}
-	if err != nil {
+	if err != nil { // of crypto/x509, whose errors describe structure
 		return nil, err
 	}
 	signer, ok := key.(crypto.Signer)

@@ -16,6 +16,7 @@ import (
 // Request is what goes into a workload's certificate. Nothing of it but Key may come from the workload.
 type Request struct {
 	Key      crypto.PublicKey
+	CSR      []byte // in DER, by Key, for CAs that are asked with one; nothing of it counts but that
 	ID       spiffeid.ID
 	DNS      []string      // further names: lower-case letters, digits, '-' and '_' in labels joined by dots
 	Life     time.Duration // from now on
@@ -28,8 +29,8 @@ type Issuer interface {
 	Issue(ctx context.Context, r Request) ([]*x509.Certificate, error)
 }
 
-// Issue implements [Issuer]. The certificate begins a minute ago and ends with Life, with r.NotAfter, or with the CA,
-// whichever is first.
+// Issue implements [Issuer]. The certificate begins a minute ago and ends with Life, with r.NotAfter, or with the first
+// of the CA and those above it.
 func (ca *CA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -40,7 +41,10 @@ func (ca *CA) Issue(ctx context.Context, r Request) ([]*x509.Certificate, error)
 		return nil, fmt.Errorf("certificate for %s: %w", r.ID, err)
 	}
 	chain := []*x509.Certificate{leaf}
-	if err := Check(chain, []*x509.Certificate{ca.cert}, r.ID, now); err != nil {
+	if n := len(ca.above); n > 0 {
+		chain = append(append(chain, ca.cert), ca.above[:n-1]...)
+	}
+	if err := Check(chain, []*x509.Certificate{ca.Root()}, r.ID, now); err != nil {
 		return nil, fmt.Errorf("certificate for %s: signed, but it does not pass the check: %w", r.ID, err)
 	}
 	return chain, nil
@@ -77,8 +81,10 @@ func (ca *CA) leafTemplate(key crypto.PublicKey, life time.Duration, bound, now 
 	if !bound.IsZero() && bound.Before(end) {
 		end = bound
 	}
-	if ca.cert.NotAfter.Before(end) {
-		end = ca.cert.NotAfter
+	for _, c := range append([]*x509.Certificate{ca.cert}, ca.above...) {
+		if c.NotAfter.Before(end) {
+			end = c.NotAfter
+		}
 	}
 	if !now.Before(end) {
 		return nil, fmt.Errorf("it would have ended already, at %s", end.Format(time.RFC3339))
