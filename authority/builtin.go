@@ -1,7 +1,6 @@
 package authority
 
 import (
-	"crypto/x509"
 	"net/url"
 	"time"
 
@@ -96,9 +95,3 @@ func (builtin) Open(mesh string, b *policy.Backend, secret func(name string) []b
 	}
 	return held{ca}, nil
 }
-
-// held is a CA whose key this process holds.
-type held struct{ *certs.CA }
-
-// Roots implements [Authority].
-func (h held) Roots() []*x509.Certificate { return []*x509.Certificate{h.Certificate()} }

@@ -44,6 +44,10 @@ func CACertName(mesh, backend string) string { return mesh + ".ca-builtin-cert-"
 // CAKeyName is the secret with the private key of a builtin backend, in PEM.
 func CAKeyName(mesh, backend string) string { return mesh + ".ca-builtin-key-" + backend }
 
+// ProvidedKeyName is the secret with the private key of a backend that was given one in the Mesh itself, in PEM or as that
+// type of backend takes it.
+func ProvidedKeyName(mesh, backend string) string { return mesh + ".ca-provided-key-" + backend }
+
 // Validate implements [Resource]. It looks at the name and not at what is inside.
 func (s *Secret) Validate() error {
 	var bad problems

@@ -19,7 +19,7 @@ func edges() map[string][]string {
 		"store":     {"policy"},
 		"xds":       {"policy", "certs"},
 		"agent":     {"bootstrap", "envoy", "xds", "token", "certs", "policy"},
-		"authority": {"certs", "policy"},
+		"authority": {"token", "certs", "policy"},
 		"cp":        {"store", "xds", "token", "authority", "certs", "policy", "bootstrap"},
 
 		"store/storetest": {"store", "policy"}, // what every store has to do, for their tests
