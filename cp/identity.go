@@ -24,6 +24,7 @@ type identities struct {
 	// public is the key that the proxy's agent made and keeps. It is nil for an Envoy without an agent: that one is
 	// sent a key that was made here, and is not kept anywhere else.
 	public crypto.PublicKey
+	csr    []byte                // in DER, by that key
 	held   [][]*x509.Certificate // what the proxy has from before, so that it need not be made again
 	asked  map[string]bool       // the names of the secrets that it wants
 	svids  map[string]*svid      // by the name of the secret
@@ -164,7 +165,7 @@ func (ids *identities) due() time.Time {
 }
 
 // request takes in what a proxy says of its key: a signing request with the public half, and the certificates that it
-// still has. Only the public key is taken from the request.
+// still has. Only the public key counts, for the CA we hold; one elsewhere is shown the request.
 func (ids *identities) request(csr string, held []string) error {
 	public, err := certs.ParseCSR([]byte(csr))
 	if err != nil {
@@ -173,6 +174,7 @@ func (ids *identities) request(csr string, held []string) error {
 	if same, ok := ids.public.(interface{ Equal(crypto.PublicKey) bool }); !ok || !same.Equal(public) {
 		ids.public, ids.held = public, nil
 	}
+	ids.csr = derOf([]byte(csr)) // ParseCSR has seen that it is one block
 	for _, text := range held[:min(len(held), maxHeld-len(ids.held))] {
 		if chain, err := certs.ParseChain([]byte(text)); err == nil && len(chain) > 0 {
 			ids.held = append(ids.held, chain)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"slices"
 	"time"
@@ -48,7 +49,7 @@ func (ids *identities) begin(ctx context.Context, auth *trust, orders []order) {
 		made: make([]*svid, len(orders)), failed: make([]error, len(orders)),
 	}
 	ids.out = is
-	m := maker{ids.applicant, auth, ids.held}
+	m := maker{ids.applicant, auth, ids.held, ids.csr}
 	ids.work.Go(func() {
 		defer cancel()
 		for i, o := range orders {
@@ -135,6 +136,7 @@ type maker struct {
 	applicant
 	auth *trust
 	held [][]*x509.Certificate // what the proxy has from before, so that it need not be made again
+	csr  []byte                // in DER, of the proxy's own key
 }
 
 // make gives out a certificate: one that the proxy already has if it will do, else a new one.
@@ -149,16 +151,14 @@ func (m *maker) make(ctx context.Context, o order) (*svid, error) {
 		}
 		return newSVID(o, chain, nil), nil
 	}
-	public, key := o.public, crypto.Signer(nil)
-	if public == nil {
-		if key, err = certs.NewKey(); err != nil {
+	r := certs.Request{Key: o.public, CSR: m.csr, ID: id, Life: m.auth.backend.LeafLife(), NotAfter: m.notAfter}
+	var key crypto.Signer
+	if o.public == nil {
+		if key, err = m.ownKey(&r); err != nil {
 			return nil, err
 		}
-		public = key.Public()
 	}
-	chain, err := m.issue(ctx, certs.Request{
-		Key: public, ID: id, Life: m.auth.backend.LeafLife(), NotAfter: m.notAfter,
-	})
+	chain, err := m.issue(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -169,6 +169,29 @@ func (m *maker) make(ctx context.Context, o order) (*svid, error) {
 	s := newSVID(o, chain, key)
 	s.made = true
 	return s, nil
+}
+
+// ownKey makes a key for a proxy that has none, and puts it into the request.
+func (m *maker) ownKey(r *certs.Request) (crypto.Signer, error) {
+	key, err := certs.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	r.Key, r.CSR = key.Public(), nil
+	if _, ok := m.auth.Authority.(authority.Remote); ok {
+		text, err := certs.NewCSR(key)
+		if err != nil {
+			return nil, err
+		}
+		r.CSR = derOf(text)
+	}
+	return key, nil
+}
+
+// derOf is what the first PEM block has.
+func derOf(text []byte) []byte {
+	block, _ := pem.Decode(text)
+	return block.Bytes
 }
 
 // issue asks the CA, for as long as the backend allows.
