@@ -37,13 +37,24 @@ type outcome struct {
 // put writes a resource that is valid in itself.
 func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error) {
 	var out outcome
+	var keys map[string][]byte
+	if m, ok := r.(*policy.Mesh); ok {
+		if err := checkBackends(m); err != nil {
+			return out, err
+		}
+		sealed, made, err := seal(m)
+		if err != nil {
+			return out, err
+		}
+		r, keys = sealed, made
+	}
 	err := again(func() error {
 		old, err := rs.find(ctx, r.Metadata().Key())
 		if err != nil {
 			return err
 		}
 		out = outcome{created: old == nil}
-		ops, err := rs.opsFor(ctx, r, old)
+		ops, err := rs.opsFor(ctx, r, old, keys)
 		if err != nil {
 			return err
 		}
@@ -62,11 +73,17 @@ func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error)
 	return out, err
 }
 
-// opsFor is what has to be done or to be so for r to take the place of old, which is nil if there is nothing.
-func (rs resources) opsFor(ctx context.Context, r, old policy.Resource) ([]store.Op, error) {
+// opsFor is what has to be done or to be so for r to take the place of old, which is nil if there is nothing. keys are those
+// that were sealed.
+func (rs resources) opsFor(ctx context.Context, r, old policy.Resource, keys map[string][]byte) ([]store.Op, error) {
 	switch r := r.(type) {
 	case *policy.Mesh:
-		return rs.opsForMesh(ctx, r)
+		ops, err := rs.opsForMesh(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		given, err := rs.opsForGiven(ctx, r, keys)
+		return append(ops, given...), err
 	case *policy.GlobalSecret:
 		return nil, fmt.Errorf("%s is the control plane's own", r.Key())
 	}
@@ -76,7 +93,11 @@ func (rs resources) opsFor(ctx context.Context, r, old policy.Resource) ([]store
 	}
 	ops := []store.Op{unchanged(mesh)}
 	if s, ok := r.(*policy.Secret); ok {
-		return ops, rs.checkSecret(ctx, s, old)
+		if err := rs.checkSecret(ctx, s, old); err != nil {
+			return nil, err
+		}
+		used, err := rs.opsForUsed(ctx, mesh, s.Name, s.Data)
+		return append(ops, used...), err
 	}
 	return ops, nil
 }
@@ -94,9 +115,6 @@ func (rs resources) delete(ctx context.Context, key policy.Key, force bool) erro
 
 // opsForMesh makes what a mesh cannot be without: a key that signs its tokens and, once mTLS is on, its CA.
 func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh) ([]store.Op, error) {
-	if err := checkBackends(m); err != nil {
-		return nil, err
-	}
 	var ops []store.Op
 	if !rs.offline {
 		var err error
@@ -127,11 +145,9 @@ func checkBackends(m *policy.Mesh) error {
 			bad.Fields = append(bad.Fields, policy.FieldError{Field: at + "type", Reason: err.Error()})
 			continue
 		}
-		err = kind.Check(&m.MTLS.Backends[i])
+		err = within(at, kind.Check(&m.MTLS.Backends[i]))
 		if invalid, ok := errors.AsType[*policy.Invalid](err); ok {
-			for _, f := range invalid.Fields {
-				bad.Fields = append(bad.Fields, policy.FieldError{Field: at + f.Field, Reason: f.Reason})
-			}
+			bad.Fields = append(bad.Fields, invalid.Fields...)
 		} else if err != nil {
 			return err
 		}

@@ -12,22 +12,29 @@ import (
 	"koguma/token"
 )
 
-// ownedByCA reports whether the secret is part of a builtin CA.
+// ownedByCA reports whether the control plane itself makes the secret, for a CA.
 func ownedByCA(key policy.Key) bool {
-	return strings.HasPrefix(key.Name, policy.CACertName(key.Mesh, "")) || strings.HasPrefix(key.Name, policy.CAKeyName(key.Mesh, ""))
+	return strings.HasPrefix(key.Name, policy.CACertName(key.Mesh, "")) || isOwnCAKey(key)
+}
+
+func isOwnCAKey(key policy.Key) bool {
+	return strings.HasPrefix(key.Name, policy.CAKeyName(key.Mesh, "")) || strings.HasPrefix(key.Name, policy.ProvidedKeyName(key.Mesh, ""))
 }
 
 // unreadable reports whether nobody may have the content of the secret, whoever asks: the keys that everything else
 // hangs on.
-func unreadable(key policy.Key) bool {
-	return strings.HasPrefix(key.Name, anySigningKeyPrefix) || strings.HasPrefix(key.Name, policy.CAKeyName(key.Mesh, ""))
+func (rs resources) unreadable(ctx context.Context, key policy.Key) (bool, error) {
+	if strings.HasPrefix(key.Name, anySigningKeyPrefix) || isOwnCAKey(key) {
+		return true, nil
+	}
+	return rs.isCAKey(ctx, key)
 }
 
 // checkSecret refuses secrets that the control plane could not work with. old is what the secret replaces, or nil.
 func (rs resources) checkSecret(ctx context.Context, s *policy.Secret, old policy.Resource) error {
 	key := s.Key()
 	if ownedByCA(key) {
-		return parameter("name", "the control plane makes the secrets of a builtin CA itself; enable the backend in the Mesh")
+		return parameter("name", "the control plane makes the secrets of a CA with such names itself; put the backend into the Mesh")
 	}
 	if s.Name == policy.RevocationsName(s.Mesh) {
 		return checkRevocations(s.Data)
@@ -75,14 +82,11 @@ func (rs resources) deleteSecret(ctx context.Context, key policy.Key, force bool
 		return err
 	}
 	ops := []store.Op{unchanged(m), {Delete: key, Expect: expectation(s)}}
-	trusted, err := rs.trustedBackends(ctx, m)
-	if err != nil {
+	switch b, err := rs.userOf(ctx, m, key.Name); {
+	case err != nil:
 		return err
-	}
-	for _, b := range trusted {
-		if key.Name == policy.CACertName(m.Name, b) || key.Name == policy.CAKeyName(m.Name, b) {
-			return parameter("name", fmt.Sprintf("mTLS backend %q of mesh %q uses this secret; disable mTLS first, or go to another backend", b, m.Name))
-		}
+	case b != nil:
+		return parameter("name", fmt.Sprintf("mTLS backend %q of mesh %q uses this secret; go to another backend or disable mTLS first, then take this one out of the Mesh", b.Name, m.Name))
 	}
 	if serial, ok := signingKeySerial(key); ok {
 		more, err := rs.opsForLosingKey(ctx, key, serial, force)

@@ -75,8 +75,14 @@ func (a *api) get(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if k.Secret && unreadable(key) {
-			res = withoutData(res)
+		if k.Type == policy.TypeSecret {
+			hidden, err := a.resources.unreadable(r.Context(), key)
+			if err != nil {
+				return answer{}, err
+			}
+			if hidden {
+				res = withoutData(res)
+			}
 		}
 		return answer{body: res}, nil
 	}

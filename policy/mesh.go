@@ -20,6 +20,8 @@ type Mesh struct {
 type MTLS struct {
 	EnabledBackend string    `json:"enabledBackend,omitempty"`
 	Backends       []Backend `json:"backends,omitempty"`
+	// SkipValidation must be false: a CA that is not checked would take the mesh down when it is first used.
+	SkipValidation bool `json:"skipValidation,omitempty"`
 }
 
 // Enabled is the backend that identities come from, nil while mTLS is off.
@@ -41,6 +43,9 @@ func (m *Mesh) Validate() error {
 	bad.checkMeta(&m.Meta, TypeMesh)
 	if m.MTLS == nil {
 		return bad.err()
+	}
+	if m.MTLS.SkipValidation {
+		bad.add("mtls.skipValidation", "must be false; what its checks refuse could not sign an identity that proxies accept")
 	}
 	backends := m.MTLS.Backends
 	if on := m.MTLS.EnabledBackend; on != "" && !slices.ContainsFunc(backends, func(b Backend) bool { return b.Name == on }) {
