@@ -24,6 +24,7 @@ func trustSecret(v *View) named {
 		c := &tlsv3.CertificateValidationContext{TrustedCa: inline([]byte(v.Roots))}
 		if crl := v.Withdrawn.crl(); crl != "" {
 			c.Crl = inline([]byte(crl))
+			c.OnlyVerifyLeafCertCrl = true // of the CAs between leaf and root there is no list, and without one Envoy refuses all
 		}
 		return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: c}}
 	}}
