@@ -19,13 +19,20 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 )
 
-// Judge says why others do not take a chain, leaf first, for the X.509-SVID of an identity; nil if all do. They are SPIFFE's
-// own library, and OpenSSL, which is asked for a server, for a client, and for what it reads in the leaf.
+// Judge says why others do not take a chain, leaf first, for the X.509-SVID of an identity, or that it has not the form that
+// we give to one; nil if all is well.
 //
 // The key is the leaf's; nil if the test does not have it.
 func Judge(tb testing.TB, chain, roots []*x509.Certificate, key crypto.PrivateKey, want string) error {
 	tb.Helper()
-	return errors.Join(spiffe(chain, roots, key, want), openSSL(tb, chain, roots, want))
+	return errors.Join(Verify(tb, chain, roots, key, want), form(tb, chain[0], want))
+}
+
+// Verify is [Judge] for what others may have signed, in a form of their own. The judges are SPIFFE's own library, and OpenSSL,
+// which is asked for a server and for a client.
+func Verify(tb testing.TB, chain, roots []*x509.Certificate, key crypto.PrivateKey, want string) error {
+	tb.Helper()
+	return errors.Join(spiffe(chain, roots, key, want), openSSL(tb, chain, roots))
 }
 
 func spiffe(chain, roots []*x509.Certificate, key crypto.PrivateKey, want string) error {
@@ -58,7 +65,7 @@ func spiffe(chain, roots []*x509.Certificate, key crypto.PrivateKey, want string
 }
 
 // openSSL asks the command line, which has no trust in a chain but by the roots.
-func openSSL(tb testing.TB, chain, roots []*x509.Certificate, want string) error {
+func openSSL(tb testing.TB, chain, roots []*x509.Certificate) error {
 	tb.Helper()
 	dir := tb.TempDir()
 	for name, list := range map[string][]*x509.Certificate{"roots": roots, "leaf": chain[:1], "rest": chain[1:]} {
@@ -74,6 +81,16 @@ func openSSL(tb testing.TB, chain, roots []*x509.Certificate, want string) error
 		if _, err := run(tb.Context(), dir, append(args, "leaf")...); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// form asks the command line what it reads in a leaf.
+func form(tb testing.TB, leaf *x509.Certificate, want string) error {
+	tb.Helper()
+	dir := tb.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "leaf"), EncodePEM([]*x509.Certificate{leaf}), 0o600); err != nil {
+		return err
 	}
 	text, err := run(tb.Context(), dir, "x509", "-in", "leaf", "-noout", "-text")
 	if err != nil {
