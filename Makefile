@@ -4,6 +4,8 @@ FUZZTIME      ?= 10s
 PYJWT_VERSION := 2.15.1
 CRYPTOGRAPHY_VERSION := 50.0.2
 TOOLS         := .tools/venv/envoy-$(ENVOY_VERSION)
+STEP_VERSION  := 0.30.2
+STEP          := .tools/step/step-ca-$(STEP_VERSION)
 PYJWT         := .tools/venv-jwt/pyjwt-$(PYJWT_VERSION)
 
 export GOFLAGS += -mod=readonly
@@ -45,7 +47,7 @@ fuzz: ## let every fuzz target run for FUZZTIME
 audit: ## look for known vulnerabilities; needs the network
 	go tool govulncheck ./...
 
-tools: $(TOOLS) $(PYJWT) ## fetch Envoy, and PyJWT for a test, if they are not there
+tools: $(TOOLS) $(PYJWT) $(STEP) ## fetch Envoy, and PyJWT and step-ca for tests, if they are not there
 
 clean: ## remove what build made
 	rm -rf bin
@@ -66,6 +68,12 @@ $(PYJWT):
 	rm -rf .tools/venv-jwt
 	python3 -m venv .tools/venv-jwt
 	.tools/venv-jwt/bin/pip install --quiet --disable-pip-version-check pyjwt==$(PYJWT_VERSION) cryptography==$(CRYPTOGRAPHY_VERSION)
+	touch $@
+
+# A CA that people have, to be asked for certificates. It takes a minute to build, once.
+$(STEP):
+	rm -rf .tools/step
+	GOBIN=$(CURDIR)/.tools/step GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' github.com/smallstep/certificates/cmd/step-ca@v$(STEP_VERSION)
 	touch $@
 
 .PHONY: help build demo test check bench drill-tokens golden fuzz audit tools clean
