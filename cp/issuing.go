@@ -16,8 +16,12 @@ import (
 	"koguma/certs"
 )
 
-// briefly is how long a stream waits for a certificate, so that a proxy gets all in one go from a CA that is quick.
-const briefly = 50 * time.Millisecond
+// briefly is how long a stream waits for a CA elsewhere: from one that is quick, a proxy gets all in one go. The CA that we
+// hold is always quick, but for a machine that is busy with many proxies at once: each is better off with one go then, too.
+const (
+	briefly   = 50 * time.Millisecond
+	patiently = time.Second
+)
 
 // mostIssue is how long a CA may take for one certificate where its backend does not say.
 const mostIssue = 10 * time.Second
@@ -33,7 +37,7 @@ type order struct {
 // issuing is certificates that are being made beside the stream, which goes on meanwhile: the CA may be far away, and the
 // ledger's disk slow.
 type issuing struct {
-	orders []order // the stream's; those that made and failed are of
+	orders []order // the stream's; made and failed have one for each
 	cancel context.CancelFunc
 	done   chan struct{}
 	made   []*svid // these two are the goroutine's until done is closed
@@ -58,11 +62,16 @@ func (ids *identities) begin(ctx context.Context, auth *trust, orders []order) {
 		close(is.done)
 		ids.poke()
 	})
-	late := time.NewTimer(briefly)
+	wait := patiently
+	if _, remote := auth.Authority.(authority.Remote); remote {
+		wait = briefly
+	}
+	late := time.NewTimer(wait)
 	defer late.Stop()
 	select {
 	case <-is.done:
 	case <-late.C:
+	case <-ctx.Done():
 	}
 }
 

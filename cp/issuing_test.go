@@ -39,6 +39,8 @@ func newFarCA(t *testing.T) *farCA {
 
 func (f *farCA) Roots() []*x509.Certificate { return []*x509.Certificate{f.Certificate()} }
 
+func (f *farCA) Remote() string { return "far away" }
+
 func (f *farCA) set(takes time.Duration, fails error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
