@@ -200,12 +200,13 @@ func newHouse(t *testing.T, cp *fakeCP) house {
 	}
 	h.http, h.tcp = freeAddress(t), freeAddress(t)
 	note := xds.Note{Mode: policy.ModeStrict, Permission: "p", PermissionVersion: 3}
+	client := []policy.Source{{Service: "client"}}
 	snapshot, err := new(xds.Builder).Build(&xds.View{
 		Mesh: "default", Service: "web", MTLS: true, Roots: string(cp.meshCA.CertPEM()), Notes: true,
 		Withdrawn: &xds.Withdrawn{CRL: string(crl)},
 		Inbounds: []xds.Inbound{
-			{Listen: h.http, Workload: behind, Service: "web", Protocol: policy.ProtocolHTTP, Sources: []string{"client"}, Note: note},
-			{Listen: h.tcp, Workload: behind, Service: "web-tcp", Protocol: policy.ProtocolTCP, Sources: []string{"client"}, Note: note},
+			{Listen: h.http, Workload: behind, Service: "web", Protocol: policy.ProtocolHTTP, Sources: client, Callers: []string{"client"}, Note: note},
+			{Listen: h.tcp, Workload: behind, Service: "web-tcp", Protocol: policy.ProtocolTCP, Sources: client, Callers: []string{"client"}, Note: note},
 		},
 	})
 	if err != nil {

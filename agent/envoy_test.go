@@ -58,7 +58,7 @@ func serve(t testing.TB, cp *fakeCP) netip.AddrPort {
 		Mesh: "default", Service: "web", MTLS: true, Roots: string(cp.meshCA.CertPEM()),
 		Inbounds: []xds.Inbound{{
 			Listen: at, Workload: netip.MustParseAddrPort(workload.Listener.Addr().String()), Service: "web",
-			Protocol: policy.ProtocolHTTP, Sources: []string{"client"},
+			Protocol: policy.ProtocolHTTP, Sources: []policy.Source{{Service: "client"}}, Callers: []string{"client"},
 		}},
 	})
 	if err != nil {

@@ -75,6 +75,9 @@ func (a *acceptor) recheck(ctx context.Context, s *session) error {
 	if d == nil {
 		return status.Errorf(codes.NotFound, "%s has been deleted", s.key)
 	}
+	if _, err := a.meshFor(ctx, d); err != nil {
+		return err
+	}
 	return s.claims.Admit(d)
 }
 
@@ -156,7 +159,8 @@ func (a *acceptor) admit(ctx context.Context, claims token.Claims, key policy.Ke
 		if stored == nil {
 			return false, status.Errorf(codes.NotFound, "there is no %s; apply it with kumactl apply -f, or start kuma-dp with --dataplane-file", key)
 		}
-		return stored.Labels[labelLifetime] == lifetimeSession, nil
+		_, err := a.meshFor(ctx, stored)
+		return stored.Labels[labelLifetime] == lifetimeSession, err
 	}
 	d, err := parseBrought(brought, key)
 	if err != nil {
@@ -180,17 +184,15 @@ func (a *acceptor) admit(ctx context.Context, claims token.Claims, key policy.Ke
 // keep writes the Dataplane down, unless the store has it as it is. It takes the place of the one that was judged, or is
 // an ErrConflict, and goes with the mesh or not at all: a mesh that is just being deleted takes nobody in.
 func (a *acceptor) keep(ctx context.Context, d, stored *policy.Dataplane) error {
-	if stored != nil && store.Same(d, stored) {
-		return nil
+	mesh, err := a.meshFor(ctx, d)
+	if err != nil || stored != nil && store.Same(d, stored) {
+		return err
 	}
 	expect := store.Absent
 	if stored != nil {
 		expect = int64(stored.Version)
 	}
-	mesh, err := a.store.Get(ctx, policy.Key{Type: policy.TypeMesh, Name: d.Mesh})
-	if err == nil {
-		err = a.store.Write(ctx, unchanged(mesh), store.Op{Put: d, Expect: expect})
-	}
+	err = a.store.Write(ctx, unchanged(mesh), store.Op{Put: d, Expect: expect})
 	if errors.Is(err, store.ErrConflict) {
 		return err
 	}
@@ -198,6 +200,16 @@ func (a *acceptor) keep(ctx context.Context, d, stored *policy.Dataplane) error 
 		return status.Errorf(codes.Unavailable, "%s cannot be kept: %v", d.Key(), err)
 	}
 	return nil
+}
+
+// meshFor is the mesh of a Dataplane that may be in it.
+func (a *acceptor) meshFor(ctx context.Context, d *policy.Dataplane) (*policy.Mesh, error) {
+	r, err := a.store.Get(ctx, policy.Key{Type: policy.TypeMesh, Name: d.Mesh})
+	if err != nil {
+		return nil, status.Errorf(codes.Unavailable, "%s cannot be judged: %v", d.Key(), err)
+	}
+	mesh := r.(*policy.Mesh)
+	return mesh, mesh.Admit(d)
 }
 
 // stored is the Dataplane in the store, nil if there is none.

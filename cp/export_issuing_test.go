@@ -12,7 +12,12 @@ func Offer(s xds.Session, v *xds.View, a authority.Authority, b *policy.Backend,
 	if a != nil {
 		auth = &trust{backend: b, Authority: a, roots: a.Roots()}
 	}
-	s.(*session).offer(v, auth, services)
+	d := &policy.Dataplane{Meta: policy.Meta{Mesh: v.Mesh}}
+	for _, service := range services {
+		in := policy.Inbound{Tags: map[string]string{policy.TagService: service}}
+		d.Networking.Inbound = append(d.Networking.Inbound, in)
+	}
+	s.(*session).offer(v, auth, d)
 }
 
 // Briefly is briefly.

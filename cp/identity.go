@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"koguma/authority"
 	"koguma/certs"
+	"koguma/policy"
 	"koguma/xds"
 )
 
@@ -67,9 +70,32 @@ const (
 	backdate      = time.Minute
 )
 
+// want is a certificate that a proxy should have.
+type want struct {
+	secret  string // the name that it goes by
+	service string
+	names   string // the DNS names, sorted, with a blank between
+	served  bool   // a listener shows it
+}
+
+// wants is all certificates that the proxy of a Dataplane should have, that of its first service first.
+func wants(d *policy.Dataplane) []want {
+	var all []want
+	for i, service := range d.Services() {
+		all = append(all, want{
+			secret: xds.IdentitySecretName(d.Mesh, service, i == 0), service: service,
+			names: strings.Join(xds.TagNames(d.Peer(service)), " "),
+			served: slices.ContainsFunc(d.Networking.Inbound, func(in policy.Inbound) bool {
+				return in.Service() == service && in.State != policy.StateIgnored
+			}),
+		})
+	}
+	return all
+}
+
 // secrets are those that the proxy asked for and has, and why others cannot be made. What is missing, due, or for another
 // key or of another CA than it should be, is made beside the stream. Until then, what there was stays.
-func (ids *identities) secrets(ctx context.Context, auth *trust, services []string, now time.Time) ([]*xds.Resource, error) {
+func (ids *identities) secrets(ctx context.Context, auth *trust, all []want, now time.Time) ([]*xds.Resource, error) {
 	if auth != nil && ids.trust != auth.Authority { // what went wrong with another CA says nothing of this one
 		if ids.calm = now; auth.spread > 0 {
 			ids.calm = now.Add(rand.N(auth.spread))
@@ -77,7 +103,7 @@ func (ids *identities) secrets(ctx context.Context, auth *trust, services []stri
 		ids.trust = auth.Authority
 		ids.fail(nil, now)
 	}
-	wanted := ids.wanted(auth, services)
+	wanted := ids.wanted(auth, all)
 	lack := ids.lacking(wanted, now)
 	if ids.collect(lack, now) {
 		if lack = ids.lacking(wanted, now); len(lack) == 0 {
@@ -99,12 +125,12 @@ func (ids *identities) secrets(ctx context.Context, auth *trust, services []stri
 	return secrets, ids.fault
 }
 
-// wanted is what the proxy asked for and may have; nothing while mTLS is off.
-func (ids *identities) wanted(auth *trust, services []string) []order {
+// wanted is what of all these the proxy asked for and may have; nothing while mTLS is off.
+func (ids *identities) wanted(auth *trust, all []want) []order {
 	var wanted []order
-	for i, service := range services {
-		if name := xds.IdentitySecretName(ids.mesh, service, i == 0); auth != nil && ids.asked[name] {
-			wanted = append(wanted, order{name, service, auth.Authority, ids.public})
+	for _, w := range all {
+		if auth != nil && ids.asked[w.secret] {
+			wanted = append(wanted, order{w.secret, w.service, w.names, auth.Authority, ids.public})
 		}
 	}
 	return wanted
@@ -116,12 +142,20 @@ func (ids *identities) lacking(wanted []order, now time.Time) []order {
 	var lack []order
 	for _, o := range wanted {
 		s := ids.svids[o.name]
-		same := s != nil && (s.order == o || now.Before(ids.calm) && s.order == order{o.name, o.service, s.trust, o.public})
+		same := s != nil && (s.order == o || now.Before(ids.calm) && s.order == order{o.name, o.service, o.names, s.trust, o.public})
 		if !same || o.public == nil && !now.Before(s.renewAt) {
 			lack = append(lack, o)
 		}
 	}
 	return lack
+}
+
+// is reports whether the certificate is the wanted one; nil never is.
+func (s *svid) is(w want) bool { return s != nil && s.service == w.service && s.names == w.names }
+
+// complete reports whether the proxy has been given all certificates that its listeners show.
+func (ids *identities) complete(all []want) bool {
+	return !slices.ContainsFunc(all, func(w want) bool { return w.served && !ids.svids[w.secret].is(w) })
 }
 
 func newSVID(o order, chain []*x509.Certificate, key crypto.Signer) *svid {
@@ -185,14 +219,6 @@ func (ids *identities) request(csr string, held []string) error {
 
 // maxHeld bounds how many certificates of a proxy are looked at.
 const maxHeld = 64
-
-// first is the certificate that the proxy has as its first service, nil if it has none.
-func (ids *identities) first(services []string) *svid {
-	if len(services) == 0 {
-		return nil
-	}
-	return ids.svids[xds.IdentitySecretName(ids.mesh, services[0], true)]
-}
 
 // inUse is what a proxy shows that has taken all that is there for it.
 func (ids *identities) inUse() []leafInUse {

@@ -2,10 +2,6 @@ package cp
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
-	"net/netip"
-	"slices"
 	"strings"
 
 	"koguma/policy"
@@ -21,6 +17,8 @@ type index struct {
 	live bool
 	// version is that of the newest resource that was taken in.
 	version uint64
+	// connected reports whether a proxy has a session; nil if none has.
+	connected func(policy.Key) bool
 }
 
 // meshIndex is one mesh. What is derived is dropped when what it was derived from changes, and made again when it is
@@ -36,6 +34,10 @@ type meshIndex struct {
 	changed   map[string]bool           // the clusters whose endpoints may have changed since
 	away      map[string]bool           // the Dataplanes, by name, whose proxies have left or are not there yet
 	permitted map[string]verdict        // by the tags of an inbound
+
+	former map[string]*policy.Dataplane // by name, what proxies still are that have not taken yet what their Dataplane is now
+	barred map[string]bool              // the Dataplanes, by name, that may not be in the mesh
+	names  map[string]string            // by name, what the certificates of proxies name besides their service
 
 	trust   *policy.Trust      // nil until it is settled whom to trust
 	opened  map[string]*opened // by the name of the backend
@@ -56,14 +58,6 @@ type service struct {
 	unsure    bool            // the instances have changed since
 }
 
-// verdict is whom a permission lets in.
-type verdict struct {
-	name    string // of the permission, "" if there is none
-	version uint64
-	sources []string
-	any     bool
-}
-
 func newIndex() *index { return &index{meshes: map[string]*meshIndex{}} }
 
 func (x *index) at(mesh string) *meshIndex {
@@ -80,6 +74,9 @@ func (x *index) at(mesh string) *meshIndex {
 			permitted:   map[string]verdict{},
 			opened:      map[string]*opened{},
 			kept:        map[string]*opened{},
+			former:      map[string]*policy.Dataplane{},
+			barred:      map[string]bool{},
+			names:       map[string]string{},
 		}
 		x.meshes[mesh] = m
 	}
@@ -96,6 +93,9 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 		m := x.at(e.Key.Name)
 		m.mesh, _ = e.Resource.(*policy.Mesh)
 		m.doubted = true
+		for _, d := range m.dataplanes {
+			m.judge(d)
+		}
 	case policy.TypeSecret:
 		m := x.at(e.Key.Mesh)
 		set(m.secrets, e)
@@ -114,13 +114,21 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 		m := x.at(e.Key.Mesh)
 		old := m.dataplanes[e.Key.Name]
 		set(m.dataplanes, e)
+		delete(m.names, e.Key.Name)
 		switch d := m.dataplanes[e.Key.Name]; {
 		case d == nil:
 			delete(m.away, e.Key.Name)
+			delete(m.former, e.Key.Name)
+			delete(m.barred, e.Key.Name)
+		case old != nil && m.former[d.Name] == nil && x.live && (d.Labels[labelLifetime] == lifetimeSession || x.connected != nil && x.connected(e.Key)):
+			m.former[d.Name] = old // until its proxy has taken what is new
 		case old == nil && x.live && d.Labels[labelLifetime] == lifetimeSession:
 			m.away[e.Key.Name] = true // until its Envoy listens
 		}
 		m.place(old, m.dataplanes[e.Key.Name])
+		if d := m.dataplanes[e.Key.Name]; d != nil {
+			m.judge(d)
+		}
 		return old == nil
 	}
 	return false
@@ -179,19 +187,6 @@ func (m *meshIndex) stale(service string) {
 	}
 }
 
-// leave takes the instances of a proxy away from others, although its Dataplane stays; enter brings them back.
-func (m *meshIndex) leave(d *policy.Dataplane) {
-	m.away[d.Name] = true
-	m.place(d, d)
-}
-
-func (m *meshIndex) enter(d *policy.Dataplane) {
-	if m.away[d.Name] {
-		delete(m.away, d.Name)
-		m.place(d, d)
-	}
-}
-
 // view is what a proxy's configuration depends on now.
 func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 	auth, err := m.standing()
@@ -202,6 +197,7 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 	v := &xds.View{Mesh: d.Mesh, Service: services[0], MTLS: auth != nil}
 	if auth != nil {
 		v.Roots, v.Withdrawn = auth.pem, m.withdrawnBy()
+		v.Names = m.namesOf(d)
 	}
 	for i := range d.Networking.Inbound {
 		in := &d.Networking.Inbound[i]
@@ -215,7 +211,7 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 		}
 		v.Inbounds = append(v.Inbounds, xds.Inbound{
 			Listen: d.Listen(in), Workload: d.Workload(in), Service: in.Service(), Protocol: in.Protocol(),
-			Sources: permit.sources, Any: permit.any, Note: note,
+			Sources: permit.sources, Callers: permit.callers, Note: note,
 		})
 	}
 	for i := range d.Networking.Outbound {
@@ -226,37 +222,6 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 		})
 	}
 	return v, auth, nil
-}
-
-// permit is whom the permissions let in at an inbound with these tags.
-func (m *meshIndex) permit(tags map[string]string) verdict {
-	key := fmt.Sprint(tags) // maps print in the order of their keys
-	v, ok := m.permitted[key]
-	if ok {
-		return v
-	}
-	all := slices.Collect(maps.Values(m.permissions))
-	if p := policy.Match(all, tags); p != nil {
-		v.name, v.version = p.Name, p.Version
-		v.sources, v.any = p.SourceServices()
-		if v.any {
-			v.sources = m.dialing(tags[policy.TagService], v.sources)
-		}
-	}
-	m.permitted[key] = v
-	return v
-}
-
-// dialing is the services that have an outbound to this one, and these others, sorted.
-func (m *meshIndex) dialing(to string, others []string) []string {
-	found := map[string]bool{}
-	for _, s := range others {
-		found[s] = true
-	}
-	for _, d := range m.service(to).dialers {
-		found[d.Services()[0]] = true
-	}
-	return slices.Sorted(maps.Keys(found))
 }
 
 // protocol is what all instances of a service speak, TCP where they differ. When the last one has gone, it is what that
@@ -286,42 +251,4 @@ func (m *meshIndex) protocol(name string) policy.Protocol {
 		s.protocol = policy.ProtocolTCP
 	}
 	return s.protocol
-}
-
-// endpointsOf is where the ready instances with these tags are reached.
-func (m *meshIndex) endpointsOf(tags map[string]string) *xds.Endpoints {
-	cluster := xds.ClusterName(tags)
-	last := m.endpoints[cluster]
-	if last != nil && !m.changed[cluster] {
-		return last
-	}
-	delete(m.changed, cluster)
-	e := &xds.Endpoints{Cluster: cluster}
-	for name, d := range m.service(tags[policy.TagService]).instances {
-		if m.away[name] {
-			continue
-		}
-		for i := range d.Networking.Inbound {
-			if in := &d.Networking.Inbound[i]; in.Ready() && subset(tags, in.Tags) {
-				e.Addresses = append(e.Addresses, d.Reach(in))
-			}
-		}
-	}
-	slices.SortFunc(e.Addresses, netip.AddrPort.Compare)
-	e.Addresses = slices.Compact(e.Addresses)
-	if last != nil && slices.Equal(last.Addresses, e.Addresses) {
-		return last // the same value, so that nobody takes it for a change
-	}
-	m.endpoints[cluster] = e
-	return e
-}
-
-// subset reports whether all of these tags are among those.
-func subset(these, those map[string]string) bool {
-	for k, v := range these {
-		if have, ok := those[k]; !ok || have != v {
-			return false
-		}
-	}
-	return true
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -30,6 +31,7 @@ const mostIssue = 10 * time.Second
 type order struct {
 	name    string // of the secret
 	service string
+	names   string // DNS names, sorted, with a blank between
 	trust   authority.Authority
 	public  crypto.PublicKey // nil: its key is made here
 }
@@ -154,13 +156,13 @@ func (m *maker) make(ctx context.Context, o order) (*svid, error) {
 	if err != nil {
 		return nil, err
 	}
-	if chain := m.adopt(o.public, id, time.Now()); chain != nil {
+	if chain := m.adopt(o, id, time.Now()); chain != nil {
 		if err := m.record(ctx, o.service, chain[0]); err != nil {
 			return nil, err
 		}
 		return newSVID(o, chain, nil), nil
 	}
-	r := certs.Request{Key: o.public, CSR: m.csr, ID: id, Life: m.auth.backend.LeafLife(), NotAfter: m.notAfter}
+	r := certs.Request{Key: o.public, CSR: m.csr, ID: id, DNS: strings.Fields(o.names), Life: m.auth.backend.LeafLife(), NotAfter: m.notAfter}
 	var key crypto.Signer
 	if o.public == nil {
 		if key, err = m.ownKey(&r); err != nil {
@@ -170,6 +172,9 @@ func (m *maker) make(ctx context.Context, o order) (*svid, error) {
 	chain, err := m.issue(ctx, r)
 	if err != nil {
 		return nil, err
+	}
+	if names := dnsNames(chain[0]); names != o.names {
+		return nil, fmt.Errorf("the CA has signed the DNS names %q, and was asked for %q", names, o.names)
 	}
 	if err := m.record(ctx, o.service, chain[0]); err != nil {
 		return nil, err
@@ -220,16 +225,21 @@ func (m *maker) issue(ctx context.Context, r certs.Request) ([]*x509.Certificate
 
 // adopt is a chain that the proxy has and that will do: for its key, not due, and not longer than one that would be made
 // now. It is nil if there is none.
-func (m *maker) adopt(public crypto.PublicKey, id spiffeid.ID, now time.Time) []*x509.Certificate {
+func (m *maker) adopt(o order, id spiffeid.ID, now time.Time) []*x509.Certificate {
 	for _, chain := range m.held {
 		leaf := chain[0]
 		key, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-		if ok && public != nil && key.Equal(public) && now.Before(renewal(leaf)) && (m.notAfter.IsZero() || !leaf.NotAfter.After(m.notAfter)) &&
+		if ok && o.public != nil && key.Equal(o.public) && dnsNames(leaf) == o.names && now.Before(renewal(leaf)) && (m.notAfter.IsZero() || !leaf.NotAfter.After(m.notAfter)) &&
 			!m.ledger.isWithdrawn(m.mesh, leaf) && certs.Check(chain, m.auth.roots, id, now) == nil {
 			return chain
 		}
 	}
 	return nil
+}
+
+// dnsNames are the DNS names of a certificate, sorted, with a blank between.
+func dnsNames(leaf *x509.Certificate) string {
+	return strings.Join(slices.Sorted(slices.Values(leaf.DNSNames)), " ")
 }
 
 // record has it written down who has the certificate, before the proxy gets it. One from before belongs to this token

@@ -13,7 +13,7 @@ import (
 )
 
 // Whoever was let in is judged again when something that let it in changes: the keys, the list of revoked tokens, the
-// Dataplane, the end of the token. A session that would not be let in now is closed now.
+// Dataplane, the constraints of the mesh, the end of the token. A session that would not be let in now is closed now.
 
 // judgeTokens closes the sessions of a mesh, or of all for "", whose tokens would not be let in now.
 func (r *reconciler) judgeTokens(mesh string) {
@@ -40,9 +40,9 @@ func (r *reconciler) judgeToken(s *session) bool {
 	return err != nil
 }
 
-// judgeDataplane closes the session of a proxy whose Dataplane has become one that would not be let in.
-func (r *reconciler) judgeDataplane(e store.Event) {
-	s := r.connected(e.Key)
+// judgeDataplane closes the session of a proxy, nil if it has none, whose Dataplane has become one that would not be let
+// in.
+func (r *reconciler) judgeDataplane(e store.Event, s *session) {
 	d, ok := e.Resource.(*policy.Dataplane)
 	if !ok {
 		r.forget(e.Key)
@@ -54,6 +54,21 @@ func (r *reconciler) judgeDataplane(e store.Event) {
 	default:
 		if err := s.claims.Admit(d); err != nil {
 			_, err = refusal(err)
+			s.end(err)
+		}
+	}
+}
+
+// judgeMembers closes the sessions of those that may not be in their mesh, and has their certificates withdrawn.
+func (r *reconciler) judgeMembers(mesh string) {
+	m := r.index.at(mesh)
+	if r.ledger.bar(mesh, m.barred) {
+		r.withdrawals.look(mesh)
+	}
+	for name := range m.barred {
+		d := m.dataplanes[name]
+		if s := r.connected(d.Key()); s != nil {
+			_, err := refusal(m.mesh.Admit(d))
 			s.end(err)
 		}
 	}
@@ -73,10 +88,16 @@ func (s *session) expire() {
 	})
 }
 
+// checkMembership is the check of the constraints of a mesh.
+const checkMembership = "membership"
+
 // refusal is the check that failed, and the status that says so to the one who was refused.
 func refusal(err error) (check string, _ error) {
 	var r *token.Refusal
+	var m *policy.NotMember
 	switch {
+	case errors.As(err, &m):
+		return checkMembership, &refused{checkMembership, status.New(codes.PermissionDenied, m.Error())}
 	case errors.As(err, &r) && r.Reason.Boundary():
 		return string(r.Reason), &refused{string(r.Reason), status.New(codes.PermissionDenied, r.Error())}
 	case errors.As(err, &r):

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ type book struct {
 	pages     map[string]*policy.Issuance // by name
 	newest    map[string]entered          // by the serial of a certificate
 	withdrawn map[string]bool             // by serial
+	barred    map[string]bool             // proxies by name, that may not have any
 }
 
 // entered is what was written of a certificate last, and the version of the page that says so. Whoever had it earlier
@@ -169,7 +171,7 @@ func (l *ledger) apply(e store.Event, revoked func(mesh, token string) bool) boo
 		b.replace(e.Key.Name, e.Resource)
 		if p := b.pages[e.Key.Name]; p != nil {
 			for _, c := range p.Certificates {
-				if revoked(e.Key.Mesh, c.TokenID) {
+				if b.barred[c.Proxy] || revoked(e.Key.Mesh, c.TokenID) {
 					return true
 				}
 			}
@@ -207,6 +209,19 @@ func (b *book) replace(name string, now policy.Resource) {
 	}
 }
 
+// bar has the certificates of these proxies of a mesh be due, and of no others any more. It reports whether that makes a
+// difference.
+func (l *ledger) bar(mesh string, proxies map[string]bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.at(mesh)
+	if maps.Equal(b.barred, proxies) {
+		return false
+	}
+	b.barred = maps.Clone(proxies)
+	return true
+}
+
 // isWithdrawn reports whether a certificate is not to be accepted any more.
 func (l *ledger) isWithdrawn(mesh string, leaf *x509.Certificate) bool {
 	l.mu.Lock()
@@ -215,14 +230,15 @@ func (l *ledger) isWithdrawn(mesh string, leaf *x509.Certificate) bool {
 }
 
 // due is the certificates that are to be withdrawn and are not yet: those that live, and that were shown last by a token
-// that is revoked.
+// that is revoked, or given to a proxy that may not be in its mesh.
 func (l *ledger) due(mesh string, revoked func(mesh, token string) bool, now time.Time) []policy.IssuedCertificate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.at(mesh)
 	var due []policy.IssuedCertificate
 	for _, c := range b.newest {
-		if !b.withdrawn[c.Serial] && now.Before(c.NotAfter) && revoked(mesh, c.TokenID) {
+		out := b.barred[c.Proxy] || revoked(mesh, c.TokenID)
+		if out && !b.withdrawn[c.Serial] && now.Before(c.NotAfter) {
 			due = append(due, c.IssuedCertificate)
 		}
 	}

@@ -40,8 +40,14 @@ type reconciler struct {
 	rootEnds map[string]map[string]time.Time        // when the roots end, by mesh and backend
 	vanished map[policy.Key]secretUse               // of those that may still be there
 	joined   []*session
-	ready    []*session
+	ready    []settlement
 	parted   []parting
+}
+
+// settlement is that the proxy of a session has taken all of a Dataplane.
+type settlement struct {
+	session   *session
+	dataplane *policy.Dataplane
 }
 
 // parting is a proxy whose stream has ended. left says that it meant to, and out that it was put out.
@@ -70,6 +76,7 @@ func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, dela
 		known: map[policy.Key]policy.ProxyIdentity{}, rootEnds: map[string]map[string]time.Time{},
 		vanished: map[policy.Key]secretUse{},
 	}
+	r.index.connected = func(key policy.Key) bool { return r.connected(key) != nil }
 	r.withdrawals = newWithdrawals(s, r.ledger, k.isRevoked, log)
 	r.rotations = &rotations{
 		store: s, ledger: r.ledger, heard: r.heard, log: log, metrics: m, started: time.Now(),
@@ -102,10 +109,10 @@ func (r *reconciler) join(s *session) {
 	r.signal()
 }
 
-// listens notes that the proxy of a session has taken its listeners, so that others may be sent to it.
-func (r *reconciler) listens(s *session) {
+// settled notes that the proxy of a session has taken all of a Dataplane, so that others may be sent to it.
+func (r *reconciler) settled(s *session, d *policy.Dataplane) {
 	r.mu.Lock()
-	r.ready = append(r.ready, s)
+	r.ready = append(r.ready, settlement{s, d})
 	r.mu.Unlock()
 	r.signal()
 }
@@ -263,9 +270,11 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 }
 
 // take brings the index up to date with one change, notes which mesh it concerns, and judges again the session that
-// it concerns. A proxy that has left and is back may be in before its deletion is heard of; that is passed over then.
+// it concerns. A proxy that has left and is back may be in before its deletion is heard of; that is passed over then. One
+// that joins from now on has been judged by what is there now.
 func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[string]bool) {
-	if e.Resource == nil && r.connected(e.Key) != nil {
+	s := r.connected(e.Key)
+	if e.Resource == nil && s != nil {
 		if _, err := r.store.Get(ctx, e.Key); err == nil {
 			return
 		}
@@ -295,8 +304,12 @@ func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[s
 	} else {
 		now[mesh] = true
 	}
-	if e.Key.Type == policy.TypeDataplane {
-		r.judgeDataplane(e)
+	switch e.Key.Type {
+	case policy.TypeDataplane:
+		r.judgeDataplane(e, s)
+		r.judgeMembers(mesh)
+	case policy.TypeMesh:
+		r.judgeMembers(mesh)
 	}
 }
 
@@ -340,10 +353,10 @@ func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures
 		}
 	}
 	for _, s := range ready {
-		m := r.index.at(s.key.Mesh)
-		if d := m.dataplanes[s.key.Name]; d != nil && m.away[d.Name] && r.connected(s.key) == s {
-			m.enter(d)
-			waiting[s.key.Mesh] = true
+		key := s.session.key
+		m := r.index.at(key.Mesh)
+		if d := m.dataplanes[key.Name]; d != nil && d == s.dataplane && r.connected(key) == s.session && m.enter(d) {
+			waiting[key.Mesh] = true
 		}
 	}
 }
@@ -393,7 +406,7 @@ func (r *reconciler) offerOne(m *meshIndex, d *policy.Dataplane, s *session) {
 		m.noCRL = nil // said, until there is another
 	}
 	if err == nil {
-		s.offer(v, auth, d.Services())
+		s.offer(v, auth, d)
 		s.delivery.looked(r.index.version)
 	}
 }

@@ -199,7 +199,9 @@ func endpoints(t *testing.T, s *xds.Snapshot, cluster string) int {
 
 // listening has the proxy of a session say that its Envoy listens, and waits until all know.
 func listening(s xds.Session) {
-	s.Observe(xds.Event{Kind: xds.Acked, Type: xds.TypeListener})
+	synctest.Wait()
+	snapshot, _ := s.Snapshot()
+	s.Observe(xds.Event{Kind: xds.Acked, Type: xds.TypeListener, Version: snapshot.Listeners.Version()})
 	time.Sleep(2 * time.Second)
 	synctest.Wait()
 }

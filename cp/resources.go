@@ -92,12 +92,17 @@ func (rs resources) opsFor(ctx context.Context, r, old policy.Resource, keys map
 		return nil, err
 	}
 	ops := []store.Op{unchanged(mesh)}
-	if s, ok := r.(*policy.Secret); ok {
-		if err := rs.checkSecret(ctx, s, old); err != nil {
+	switch r := r.(type) {
+	case *policy.Secret:
+		if err := rs.checkSecret(ctx, r, old); err != nil {
 			return nil, err
 		}
-		used, err := rs.opsForUsed(ctx, mesh, s.Name, s.Data)
+		used, err := rs.opsForUsed(ctx, mesh, r.Name, r.Data)
 		return append(ops, used...), err
+	case *policy.Dataplane:
+		if err := mesh.Admit(r); err != nil {
+			return nil, refuse(http.StatusConflict, "Conflict", err.Error())
+		}
 	}
 	return ops, nil
 }
@@ -184,14 +189,23 @@ func (rs resources) opsForCA(ctx context.Context, mesh string, b *policy.Backend
 
 // warnings are what somebody who writes this mesh may not have meant.
 func (rs resources) warnings(ctx context.Context, m *policy.Mesh) ([]string, error) {
-	if m.Enabled() == nil {
-		return nil, nil
-	}
-	permissions, err := rs.store.List(ctx, policy.TypeTrafficPermission, m.Name)
-	if err != nil || len(permissions) > 0 {
+	dataplanes, err := rs.store.List(ctx, policy.TypeDataplane, m.Name)
+	if err != nil {
 		return nil, err
 	}
-	return []string{fmt.Sprintf("mTLS is on in mesh %q and there is no TrafficPermission: every connection is denied", m.Name)}, nil
+	var all []string
+	out := slices.DeleteFunc(dataplanes, func(r policy.Resource) bool { return m.Admit(r.(*policy.Dataplane)) == nil })
+	if len(out) > 0 {
+		all = append(all, fmt.Sprintf("the constraints of mesh %q put out %s: their sessions end and their certificates are withdrawn", m.Name, names(out)))
+	}
+	if m.Enabled() == nil {
+		return all, nil
+	}
+	permissions, err := rs.store.List(ctx, policy.TypeTrafficPermission, m.Name)
+	if err == nil && len(permissions) == 0 {
+		all = append(all, fmt.Sprintf("mTLS is on in mesh %q and there is no TrafficPermission: every connection is denied", m.Name))
+	}
+	return all, err
 }
 
 // deleteMesh removes a mesh and all that is in it, unless proxies still are.

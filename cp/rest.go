@@ -99,6 +99,7 @@ func (a *api) routes() []route {
 		{"GET", "/catalog", everybody, "Could not retrieve the catalog", a.catalog},
 		{"GET", "/config", everybody, "Could not retrieve the configuration", a.config},
 		{"POST", "/tokens/dataplane", administrators, "Could not issue a token", a.issueToken},
+		{"POST", "/dry-run", administrators, "Could not try a dry run", a.postDryRun},
 		{"POST", "/tokens/dataplane/revocations", administrators, "Could not revoke the tokens", a.revokeTokens},
 		{"GET", "/meshes/{mesh}/dataplane-tokens", administrators, "Could not retrieve the tokens", a.listTokens},
 		{"GET", "/meshes/{mesh}/signing-keys", administrators, "Could not retrieve the signing keys", a.listSigningKeys},
@@ -196,7 +197,7 @@ func (a *api) serve(methods map[string]route) http.Handler {
 }
 
 func (rt *route) maxBody() int64 {
-	if rt.method == http.MethodPut && rt.path == "/meshes/{mesh}/secrets/{name}" {
+	if rt.method == http.MethodPut && rt.path == "/meshes/{mesh}/secrets/{name}" || rt.path == "/dry-run" {
 		return policy.MaxSecret
 	}
 	return maxBody

@@ -133,7 +133,7 @@ func TestSecretsOfAProvidedCA(t *testing.T) {
 	}
 	for _, name := range []string{"c", "k"} {
 		s.put(secretPath(name), secretJSON(name, other)).wantProblem(t, 400, `backend "ca-1" of mesh "default" uses this secret`)
-		s.send(request{method: "DELETE", path: secretPath(name)}).wantProblem(t, 400, "disable mTLS first, then take the backend out")
+		s.send(request{method: "DELETE", path: secretPath(name)}).wantProblem(t, 400, "then take this one out of the Mesh")
 	}
 	s.mustPut(secretPath("x"), secretJSON("x", other))
 	s.mustPut(secretPath("k"), secretJSON("k", key))

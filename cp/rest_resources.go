@@ -97,6 +97,10 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
+		dry, err := takeDryRun(r)
+		if err != nil {
+			return answer{}, err
+		}
 		force, err := parseForce(r, k)
 		if err != nil {
 			return answer{}, err
@@ -121,6 +125,13 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 		}
 		rs := a.resources
 		rs.force = force
+		if dry {
+			return a.dryRun(r.Context(), func(rs resources) ([]string, error) {
+				rs.force = force
+				out, err := rs.put(r.Context(), res)
+				return out.warnings, err
+			})
+		}
 		out, err := rs.put(r.Context(), res)
 		if err != nil {
 			return answer{}, err
@@ -145,9 +156,16 @@ func (a *api) delete(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
+		dry, err := takeDryRun(r)
+		if err != nil {
+			return answer{}, err
+		}
 		force, err := parseForce(r, k)
 		if err != nil {
 			return answer{}, err
+		}
+		if dry {
+			return a.dryRun(r.Context(), func(rs resources) ([]string, error) { return nil, rs.delete(r.Context(), key, force) })
 		}
 		return answer{body: putBody{}}, a.resources.delete(r.Context(), key, force)
 	}

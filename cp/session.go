@@ -39,9 +39,12 @@ type session struct {
 
 	// The stream's goroutine's own.
 	ids      identities
-	listens  bool  // the proxy has taken its listeners
 	leaf     *svid // of the first service, as the insight has it
 	built    *xds.View
+	made     making
+	wants    []want                              // of the Dataplane that the snapshot was made for
+	took     struct{ secrets, listeners string } // the versions that the proxy has taken last
+	settled  *policy.Dataplane                   // that the proxy is known to have taken
 	base     *xds.Snapshot
 	of       *xds.View // that base was built from
 	trusted  []string  // that base has the roots of
@@ -49,29 +52,38 @@ type session struct {
 	snapshot *xds.Snapshot
 	timer    *time.Timer // wakes the stream when something is due
 
-	mu       sync.Mutex
-	view     *xds.View // nil until the reconciler has looked at the proxy
-	auth     *trust    // of the view
-	services []string  // of the view's Dataplane
-	changed  chan struct{}
-	insight  insight
-	expiry   *time.Timer // ends the session with its token
+	mu      sync.Mutex
+	view    *xds.View // nil until the reconciler has looked at the proxy
+	making  making    // what goes with the view
+	changed chan struct{}
+	insight insight
+	expiry  *time.Timer // ends the session with its token
 
 	presented presented // guarded by mu
 }
 
+// making is what a proxy's configuration is made from, besides its view.
+type making struct {
+	auth      *trust
+	dataplane *policy.Dataplane
+}
+
 // offer tells the session what its proxy should have.
-func (s *session) offer(v *xds.View, auth *trust, services []string) {
+func (s *session) offer(v *xds.View, auth *trust, d *policy.Dataplane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil { // judged, and closed: it gets nothing more
 		return
 	}
 	v.Notes = s.instance != "" // there is an agent, which takes them off
-	if s.view != nil && s.auth == auth && s.view.Equal(v) && slices.Equal(s.services, services) {
+	m := making{auth, d}
+	if s.view != nil && s.view.Equal(v) {
+		v = s.view
+	}
+	if s.view == v && s.making == m {
 		return
 	}
-	s.view, s.auth, s.services = v, auth, services
+	s.view, s.making = v, m
 	s.delivery.offered(time.Now())
 	s.wake()
 }
@@ -92,7 +104,7 @@ func (s *session) poke() {
 // Snapshot implements [xds.Session].
 func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 	s.mu.Lock()
-	view, auth, services, changed := s.view, s.auth, s.services, s.changed
+	view, m, changed := s.view, s.making, s.changed
 	s.mu.Unlock()
 	if view == nil {
 		return nil, changed
@@ -102,20 +114,25 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 		s.report(faultBuild, err)
 		if err == nil {
 			s.base, s.of, s.snapshot = base, view, nil
-			s.trusted = auth.fingerprints()
+			s.trusted = m.auth.fingerprints()
 		}
 		s.built = view
 	}
 	if s.base == nil {
 		return nil, changed
 	}
-	s.identify(auth, services)
+	if m.dataplane != s.made.dataplane {
+		s.wants = wants(m.dataplane)
+	}
+	s.identify(m)
 	if s.snapshot == nil {
 		s.snapshot = s.base.WithSecrets(s.secrets...)
 	}
 	s.mu.Lock()
 	s.delivery.built(s.snapshot, s.of == s.view, time.Now())
 	s.mu.Unlock()
+	s.made = m
+	s.settle()
 	return s.snapshot, changed
 }
 
@@ -129,20 +146,20 @@ func (s *session) use() secretState {
 }
 
 // identify sees to the certificates that the proxy asked for.
-func (s *session) identify(auth *trust, services []string) {
-	secrets, err := s.ids.secrets(s.ctx, auth, services, time.Now())
+func (s *session) identify(m making) {
+	secrets, err := s.ids.secrets(s.ctx, m.auth, s.wants, time.Now())
 	s.report(faultIdentity, err)
-	s.delivery.signing(auth, len(s.ids.lacking(s.ids.wanted(auth, services), time.Now())) > 0)
+	s.delivery.signing(m.auth, len(s.ids.lacking(s.ids.wanted(m.auth, s.wants), time.Now())) > 0)
 	if due := s.ids.due(); !due.IsZero() {
 		s.wakeAt(due)
 	}
 	if !sameSecrets(s.secrets, secrets) {
 		s.secrets, s.snapshot = secrets, nil
 	}
-	if leaf := s.ids.first(services); leaf != s.leaf {
+	if leaf := s.ids.svids[s.wants[0].secret]; leaf != s.leaf {
 		s.leaf = leaf
 		s.mu.Lock()
-		s.insight.certificate(leaf.certificate(), auth, leaf != nil && leaf.made)
+		s.insight.certificate(leaf.certificate(), m.auth, leaf != nil && leaf.made)
 		s.mu.Unlock()
 	}
 }
@@ -212,9 +229,14 @@ func (s *session) Observe(e xds.Event) {
 		s.log.Warn("the proxy refused its configuration and keeps the last one",
 			"proxy", s.key.Name, "mesh", s.key.Mesh, "type", e.Type, "reason", e.Reason)
 	}
-	if e.Kind == xds.Acked && e.Type == xds.TypeListener && !s.listens {
-		s.listens = true
-		s.reconciler.listens(s)
+	if e.Kind == xds.Acked {
+		switch e.Type {
+		case xds.TypeSecret:
+			s.took.secrets = e.Version
+		case xds.TypeListener:
+			s.took.listeners = e.Version
+		}
+		s.settle()
 	}
 	s.present(e)
 	s.delivery.observe(e, s.use)
@@ -224,6 +246,20 @@ func (s *session) Observe(e xds.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.insight.observe(e)
+}
+
+// settle tells the reconciler, once, that the proxy has taken what its Dataplane asks of it: the listeners and, under mTLS,
+// a certificate for each. Nobody is sent to it under a service before that.
+func (s *session) settle() {
+	d := s.made.dataplane
+	if d == nil || d == s.settled || s.took.listeners != s.snapshot.Listeners.Version() {
+		return
+	}
+	if s.made.auth != nil && (s.took.secrets != s.snapshot.Secrets.Version() || !s.ids.complete(s.wants)) {
+		return
+	}
+	s.settled = d
+	s.reconciler.settled(s, d)
 }
 
 // subscribed takes in what the proxy asks for, and what it says of itself.
@@ -239,7 +275,7 @@ func (s *session) subscribed(e xds.Event) {
 	}
 	s.ids.want(e.Names)
 	s.mu.Lock()
-	s.delivery.signing(s.auth, true) // until it has been seen to
+	s.delivery.signing(s.making.auth, true) // until it has been seen to
 	s.mu.Unlock()
 	if csr := metadata(e.Node, "dataplane.csr"); csr != "" {
 		if err := s.ids.request(csr, metadataList(e.Node, "dataplane.svids")); err != nil {

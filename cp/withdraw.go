@@ -13,7 +13,7 @@ import (
 	"koguma/store"
 )
 
-// withdrawals takes certificates back whose tokens are revoked: it writes down which, for all control planes to put on
+// withdrawals takes certificates back whose tokens are revoked, or whose proxies may not be in their mesh any more: it writes down which, for all control planes to put on
 // the revocation list of the mesh. It also clears away what has ended.
 type withdrawals struct {
 	store   store.Store
@@ -67,7 +67,7 @@ func (w *withdrawals) run(ctx context.Context) error {
 	for {
 		for _, mesh := range w.take() {
 			if err := w.withdraw(ctx, mesh); err != nil && ctx.Err() == nil {
-				w.log.Error("certificates of revoked tokens could not be withdrawn; trying again", "mesh", mesh, "error", err)
+				w.log.Error("certificates could not be withdrawn; trying again", "mesh", mesh, "error", err)
 				w.mu.Lock()
 				w.meshes[mesh] = true
 				w.mu.Unlock()

@@ -142,7 +142,7 @@ func TestWithdrawnWithoutList(t *testing.T) {
 		})
 		synctest.Wait()
 		snapshot, _ := s.Snapshot()
-		if secret := string(snapshot.Secrets.Get(trust).Body); strings.Contains(secret, "CRL") {
+		if secret := string(snapshot.Secrets.Get(trust).Body); strings.Contains(secret, "X509 CRL") {
 			t.Error("there is a list")
 		}
 		if l := string(snapshot.Listeners.Get("inbound:" + address("web-1") + ":8080").Body); !strings.Contains(l, "default#1") {

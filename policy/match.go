@@ -1,10 +1,6 @@
 package policy
 
-import (
-	"cmp"
-	"maps"
-	"slices"
-)
+import "cmp"
 
 // Match is the permission that decides about an inbound with these tags: the one whose destinations match most
 // specifically. More tags are more specific, then more values that are not [Any]; among equals the newest decides,
@@ -62,20 +58,4 @@ func (s *Selector) rank(tags map[string]string) (r rank, ok bool) {
 		}
 	}
 	return r, r.tags > 0
-}
-
-// SourceServices are the services that may come in, sorted, each once; or any may.
-func (p *TrafficPermission) SourceServices() (services []string, any bool) {
-	set := map[string]bool{}
-	for _, s := range p.Sources {
-		switch name := s.Match[TagService]; name {
-		case Any:
-			any = true
-		case "":
-			// Validate refuses such a source; nobody is called so.
-		default:
-			set[name] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(set)), any
 }

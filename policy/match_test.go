@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"koguma/policy"
 )
 
@@ -88,24 +86,6 @@ func TestMatchIgnoresOrder(t *testing.T) {
 				t.Fatalf("for %v: %v, and shuffled %v", inbound, want, got)
 			}
 		}
-	}
-}
-
-// Sources are services, each once and in order, or any.
-func TestSourceServices(t *testing.T) {
-	t.Parallel()
-	p := &policy.TrafficPermission{}
-	for _, s := range []string{"web", "api", "web", ""} {
-		p.Sources = append(p.Sources, policy.Selector{Match: tags{policy.TagService: s}})
-	}
-	p.Sources = append(p.Sources, policy.Selector{Match: tags{"version": "*"}})
-	services, all := p.SourceServices()
-	if diff := cmp.Diff([]string{"api", "web"}, services); diff != "" || all {
-		t.Errorf("any is %v; %s", all, diff)
-	}
-	p.Sources = append(p.Sources, policy.Selector{Match: tags{policy.TagService: "*"}})
-	if services, all := p.SourceServices(); len(services) != 2 || !all {
-		t.Errorf("with any: %v, %v", services, all)
 	}
 }
 

@@ -11,6 +11,8 @@ type Mesh struct {
 	Meta
 	// MTLS is nil, or names no enabled backend, while traffic in the mesh is plain.
 	MTLS *MTLS `json:"mtls,omitempty"`
+	// Constraints say who may be in the mesh; nil if everybody may.
+	Constraints *Constraints `json:"constraints,omitempty"`
 	// SkipCreatingInitialPolicies is accepted for those who have it in their files: nothing is created here that it
 	// could prevent.
 	SkipCreatingInitialPolicies []string `json:"skipCreatingInitialPolicies,omitempty"`
@@ -41,6 +43,7 @@ func (m *Mesh) Enabled() *Backend {
 func (m *Mesh) Validate() error {
 	var bad problems
 	bad.checkMeta(&m.Meta, TypeMesh)
+	bad.checkConstraints(m.Constraints)
 	if m.MTLS == nil {
 		return bad.err()
 	}

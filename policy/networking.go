@@ -38,6 +38,7 @@ func (d *Dataplane) Validate() error {
 		bad.check("networking.admin.port", validPort(n.Admin.Port))
 	}
 	bad.checkListeners(d)
+	bad.checkPeers(d)
 	return bad.err()
 }
 

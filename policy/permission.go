@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// TrafficPermission lets the services that a source names in at the inbounds that a destination names. Under mTLS
-// nobody gets in without one.
+// TrafficPermission lets the peers that a source picks in at the inbounds that a destination picks. Under mTLS nobody gets
+// in without one.
 type TrafficPermission struct {
 	Meta
 	Sources      []Selector `json:"sources"`
@@ -23,21 +23,12 @@ type Selector struct {
 // Any, as a tag's value in a selector, stands for every value.
 const Any = "*"
 
-// Validate implements [Resource]. Sources name services and nothing else for now, since nothing else of them could be
-// enforced.
+// Validate implements [Resource].
 func (p *TrafficPermission) Validate() error {
 	var bad problems
 	bad.checkMeta(&p.Meta, TypeTrafficPermission)
 	bad.checkSelectors("sources", p.Sources)
 	bad.checkSelectors("destinations", p.Destinations)
-	for i, s := range p.Sources {
-		for _, k := range slices.Sorted(maps.Keys(s.Match)) {
-			if k != TagService {
-				bad.add(tagField(fmt.Sprintf("sources[%d].match", i), k),
-					"not enforced here: a source can be named by %s only", TagService)
-			}
-		}
-	}
 	return bad.err()
 }
 
@@ -46,19 +37,23 @@ func (p *problems) checkSelectors(field string, selectors []Selector) {
 		p.add(field, "must have at least one element")
 	}
 	for i, s := range selectors {
-		at := fmt.Sprintf("%s[%d].match", field, i)
-		if len(s.Match) == 0 {
-			p.add(at, "must have at least one tag; all services are %s: %q", TagService, Any)
-		}
-		for _, k := range slices.Sorted(maps.Keys(s.Match)) {
-			p.check(tagField(at, k), ValidTagKey(k))
-			switch v := s.Match[k]; {
-			case v == Any:
-			case strings.Contains(v, Any):
-				p.add(tagField(at, k), "%s: only the whole value can be %q", quote(v), Any)
-			default:
-				p.check(tagField(at, k), ValidTagValue(v))
-			}
+		p.checkMatch(fmt.Sprintf("%s[%d].match", field, i), s.Match)
+	}
+}
+
+// checkMatch checks tags that others are compared with.
+func (p *problems) checkMatch(at string, match map[string]string) {
+	if len(match) == 0 {
+		p.add(at, "must have at least one tag; all services are %s: %q", TagService, Any)
+	}
+	for _, k := range slices.Sorted(maps.Keys(match)) {
+		p.check(tagField(at, k), ValidTagKey(k))
+		switch v := match[k]; {
+		case v == Any:
+		case strings.Contains(v, Any):
+			p.add(tagField(at, k), "%s: only the whole value can be %q", quote(v), Any)
+		default:
+			p.check(tagField(at, k), ValidTagValue(v))
 		}
 	}
 }

@@ -38,7 +38,13 @@ func PinnedTLS(raw token.Raw) (*tls.Config, error) {
 // the control plane sends a key. The proxy that it is for takes in no traffic and is gone by now.
 func (m *Mesh) Identity(mesh, service string) *tls.Certificate {
 	m.t.Helper()
-	got := m.fetchIdentity(mesh, service, nil)
+	return m.IdentityOf(mesh, map[string]string{policy.TagService: service})
+}
+
+// IdentityOf is an [Mesh.Identity] with these tags, one of which is the service.
+func (m *Mesh) IdentityOf(mesh string, tags map[string]string) *tls.Certificate {
+	m.t.Helper()
+	got := m.fetchIdentity(mesh, tags, nil)
 	cert, err := tls.X509KeyPair(got.GetCertificateChain().GetInlineBytes(), got.GetPrivateKey().GetInlineBytes())
 	if err != nil {
 		m.t.Fatal(err)
@@ -53,7 +59,7 @@ func (m *Mesh) SignIdentity(mesh, service string, key crypto.Signer) *tls.Certif
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	got := m.fetchIdentity(mesh, service, csr)
+	got := m.fetchIdentity(mesh, map[string]string{policy.TagService: service}, csr)
 	chain, err := certs.ParseChain(got.GetCertificateChain().GetInlineBytes())
 	if err != nil {
 		m.t.Fatal(err)
@@ -65,16 +71,17 @@ func (m *Mesh) SignIdentity(mesh, service string, key crypto.Signer) *tls.Certif
 	return cert
 }
 
-func (m *Mesh) fetchIdentity(mesh, service string, csr []byte) *tlsv3.TlsCertificate {
+func (m *Mesh) fetchIdentity(mesh string, tags map[string]string, csr []byte) *tlsv3.TlsCertificate {
 	m.t.Helper()
+	service := tags[policy.TagService]
 	ctx, cancel := m.ctx()
 	defer cancel()
-	name := fmt.Sprintf("lone-%s-%d", service, m.files.Add(1))
+	name := fmt.Sprintf("lone-%d", m.files.Add(1))
 	got, err := fetchIdentity(ctx, m.CP.DP, m.Token(mesh, name, service), csr, &policy.Dataplane{
 		Meta: policy.Meta{Type: policy.TypeDataplane, Mesh: mesh, Name: name},
 		Networking: policy.Networking{
 			Address: Loopback(),
-			Gateway: &policy.Gateway{Tags: map[string]string{policy.TagService: service}},
+			Gateway: &policy.Gateway{Tags: tags},
 		},
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package testenv
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,9 +21,10 @@ type Proxy struct {
 	// Serves are its services, the first of which it is towards others: "backend", or "database:tcp" for one that does
 	// not speak HTTP. Each has a workload of its own. One at least.
 	Serves []string
-	Dials  []string // the services that it has an outbound for
-	Name   string   // "": the first service and "-1"
-	Args   []string // for the agent, after all others
+	Dials  []string          // the services that it has an outbound for
+	Name   string            // "": the first service and "-1"
+	Tags   map[string]string // of each inbound, besides service and protocol
+	Args   []string          // for the agent, after all others
 }
 
 // Node is what a test knows of a proxy: where it listens, and how it shows who it is.
@@ -86,6 +88,7 @@ func (m *Mesh) Node(p Proxy) *Node {
 			Port: ports[i], ServicePort: w.Port(),
 			Tags: map[string]string{policy.TagService: service, policy.TagProtocol: protocol},
 		})
+		maps.Copy(d.Networking.Inbound[i].Tags, p.Tags)
 	}
 	for i, service := range p.Dials {
 		d.Networking.Outbound = append(d.Networking.Outbound, policy.Outbound{

@@ -28,15 +28,15 @@ func (b *Builder) Build(v *View) (*Snapshot, error) {
 		in := &v.Inbounds[i]
 		s.add(&s.clusters, workloadKey{in.Workload, in.Protocol}, workloadCluster(in))
 		key := inboundKey{
-			v.Mesh, in.Listen, in.Workload, in.Service, in.Protocol, v.MTLS, in.Service == v.Service, in.Any,
-			strings.Join(in.Sources, " "), v.Withdrawn.rounds(in.Sources), v.Notes, v.noteOf(in),
+			v.Mesh, in.Listen, in.Workload, in.Service, in.Protocol, v.MTLS, in.Service == v.Service,
+			textOf(in.Sources), strings.Join(in.Callers, " "), v.Withdrawn.rounds(in.Callers), v.Notes, v.noteOf(in),
 		}
 		s.add(&s.listeners, key, b.inboundListener(v, in))
 	}
 	for i := range v.Outbounds {
 		out := &v.Outbounds[i]
 		cluster := out.Endpoints.Cluster
-		s.add(&s.clusters, clusterKey{v.Mesh, v.Service, out.Service, cluster, out.Protocol, v.MTLS}, serviceCluster(v, out))
+		s.add(&s.clusters, clusterKey{v.Mesh, v.Service, v.Names, out.Service, cluster, out.Protocol, v.MTLS}, serviceCluster(v, out))
 		s.add(&s.endpoints, out.Endpoints, loadAssignment(out.Endpoints))
 		s.add(&s.listeners, outboundKey{out.Listen, cluster, out.Protocol, v.Withdrawn.round(out.Service)}, outboundListener(v, out))
 	}
@@ -63,20 +63,21 @@ type (
 		listen, workload netip.AddrPort
 		service          string
 		protocol         policy.Protocol
-		mtls, first, any bool
-		sources, rounds  string
+		mtls, first      bool
+		sources, callers string
+		rounds           string
 		notes            bool
 		note             Note
 	}
 	clusterKey struct {
-		mesh, source, service, cluster string
-		protocol                       policy.Protocol
-		mtls                           bool
+		mesh, source, names, service, cluster string
+		protocol                              policy.Protocol
+		mtls                                  bool
 	}
 	// chainKey leaves out where the listener listens, which only TCP's statistics are named for.
 	chainKey struct {
 		mesh, service, source, sources string
-		first, any                     bool
+		first, once                    bool
 		protocol                       policy.Protocol
 		workload, listen               netip.AddrPort
 		round                          int
@@ -90,6 +91,15 @@ type (
 	}
 	trustKey struct{ mesh, roots, crl string }
 )
+
+// textOf is sources as a part of a key.
+func textOf(sources []policy.Source) string {
+	var all strings.Builder
+	for _, s := range sources {
+		all.WriteString(s.String() + "\n")
+	}
+	return all.String()
+}
 
 // collector gathers the resources of one snapshot, and the first error.
 type collector struct {

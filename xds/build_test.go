@@ -29,6 +29,15 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
+// services are sources that name services and nothing else, "" for any.
+func services(names ...string) []policy.Source {
+	var all []policy.Source
+	for _, name := range names {
+		all = append(all, policy.Source{Service: name})
+	}
+	return all
+}
+
 // views are the configurations that the golden files show.
 func views() map[string]*xds.View {
 	backend := &xds.Endpoints{Cluster: "backend", Addresses: []netip.AddrPort{at("10.0.0.1:80"), at("10.0.0.2:80")}}
@@ -54,7 +63,7 @@ func views() map[string]*xds.View {
 			Inbounds: []xds.Inbound{
 				{
 					Listen: at("10.0.0.9:80"), Workload: at("127.0.0.1:8080"), Service: "web", Protocol: policy.ProtocolHTTP,
-					Sources: []string{"front"},
+					Sources: []policy.Source{{Service: "front"}}, Callers: []string{"front"},
 					Note:    xds.Note{Mode: policy.ModeStrict, Permission: "front-web", PermissionVersion: 7},
 				},
 				{
@@ -68,22 +77,30 @@ func views() map[string]*xds.View {
 			Withdrawn: &xds.Withdrawn{Rounds: map[string]int{"web": 2, "db": 1}},
 			Inbounds: []xds.Inbound{{
 				Listen: at("10.0.0.1:80"), Workload: at("127.0.0.1:8080"), Service: "backend", Protocol: policy.ProtocolHTTP,
-				Sources: []string{"api", "web"},
+				Sources: services("api", "web"), Callers: []string{"api", "web"},
 			}},
 			Outbounds: []xds.Outbound{
 				{Listen: at("127.0.0.1:1002"), Service: "db", Protocol: policy.ProtocolTCP, Endpoints: &xds.Endpoints{Cluster: "db"}},
 			},
 		},
 		"permitted": {
-			Mesh: "default", Service: "backend", MTLS: true, Roots: roots,
+			Mesh: "default", Service: "backend", Names: "2.version.tag.koguma.internal", MTLS: true, Roots: roots,
 			Inbounds: []xds.Inbound{
 				{
 					Listen: at("10.0.0.1:80"), Workload: at("127.0.0.1:8080"), Service: "backend", Protocol: policy.ProtocolGRPC,
-					Sources: []string{"Not.A_Label", "web"},
+					Sources: services("Not.A_Label", "web"), Callers: []string{"Not.A_Label", "web"},
+				},
+				{
+					Listen: at("10.0.0.1:82"), Workload: at("127.0.0.1:8082"), Service: "backend-beta", Protocol: policy.ProtocolHTTP,
+					Sources: []policy.Source{
+						{Tags: map[string]string{"example.com/Team": "Red", "version": policy.Any}},
+						{Service: "web", Tags: map[string]string{"version": "2"}},
+					},
+					Callers: []string{"web"},
 				},
 				{
 					Listen: at("[fd00::1]:81"), Workload: at("[::1]:8081"), Service: "backend-admin", Protocol: policy.ProtocolTCP,
-					Sources: []string{"web"}, Any: true,
+					Sources: services(""), Callers: []string{"web"},
 				},
 			},
 			Outbounds: []xds.Outbound{
@@ -208,7 +225,7 @@ func TestChainsAreIndependent(t *testing.T) {
 	t.Parallel()
 	chain := func(sources ...string) *listenerv3.FilterChain {
 		v := views()["denied"]
-		v.Inbounds[0].Sources = sources
+		v.Inbounds[0].Sources, v.Inbounds[0].Callers = services(sources...), sources
 		var l listenerv3.Listener
 		if err := proto.Unmarshal(build(t, v).Listeners.All()[0].Body, &l); err != nil {
 			t.Fatal(err)
@@ -234,7 +251,9 @@ func TestManySources(t *testing.T) {
 	t.Parallel()
 	v := views()["denied"]
 	for i := range 300 {
-		v.Inbounds[0].Sources = append(v.Inbounds[0].Sources, fmt.Sprintf("s%03d", i))
+		name := fmt.Sprintf("s%03d", i)
+		v.Inbounds[0].Callers = append(v.Inbounds[0].Callers, name)
+		v.Inbounds[0].Sources = append(v.Inbounds[0].Sources, policy.Source{Service: name})
 	}
 	var l listenerv3.Listener
 	if err := proto.Unmarshal(build(t, v).Listeners.All()[0].Body, &l); err != nil {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"net/netip"
 
@@ -45,9 +46,21 @@ func serviceCluster(v *View, out *Outbound) named {
 		}
 		if v.MTLS {
 			c.TransportSocket = upstreamTLS(v.Mesh, v.Service, out.Service)
+			c.Metadata = identified(v.Names)
 		}
 		return c
 	}}
+}
+
+// identified makes a cluster another one when the names in the proxy's certificate change. Envoy gives up the connections
+// of the old one then, which are those of somebody who is judged by other tags.
+func identified(names string) *corev3.Metadata {
+	if names == "" {
+		return nil
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"io.koguma.identity": {Fields: map[string]*structpb.Value{
+		"names": structpb.NewStringValue(hash(names)[:16]),
+	}}}}
 }
 
 // protocolOptions makes a cluster speak HTTP/2 where the protocol is that. Everything else needs no option.

@@ -2,13 +2,15 @@ package xds
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
-	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	"google.golang.org/protobuf/proto"
+
+	"koguma/policy"
 )
 
 // maxChains bounds the filter chains of an inbound. Each costs Envoy memory, and time at every change of the listener;
@@ -17,8 +19,8 @@ const maxChains = 128
 
 // inboundListener is the listener of an inbound.
 //
-// Under mTLS it has a filter chain for each service that is let in, chosen by the SNI with which that service's
-// proxies dial. So a change of the permission touches the connections of those sources only whom it concerns: Envoy
+// Under mTLS it has a filter chain for each service that is let in, with all that lets that service in, chosen by the SNI
+// with which that service's proxies dial. So a change of the permission touches the connections of those sources only whom it concerns: Envoy
 // drains a chain that goes, and leaves alone those that stay. The default chain and that of a source are renewed when
 // something was taken back from that source. The chains lead nowhere that the default chain does not:
 // each judges by certificate, and a peer that dials with another name or none is judged by the default chain.
@@ -40,36 +42,35 @@ func (b *Builder) inboundListener(v *View, in *Inbound) named {
 			Name:       "envoy.filters.listener.tls_inspector",
 			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: pack(&inspectorv3.TlsInspector{})},
 		}}
-		for _, source := range in.Sources[:min(len(in.Sources), maxChains)] {
-			l.FilterChains = append(l.FilterChains, b.inboundChain(v, in, source))
+		for _, caller := range in.Callers[:min(len(in.Callers), maxChains)] {
+			l.FilterChains = append(l.FilterChains, b.inboundChain(v, in, caller))
 		}
 		l.DefaultFilterChain = b.inboundChain(v, in, "")
 		return l
 	}}
 }
 
-// inboundChain is the filter chain for one source, or the default one for "".
+// inboundChain is the filter chain for one service, or the default one for "".
 func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.FilterChain {
-	sources, anybody := in.Sources, in.Any
+	sources := in.Sources
 	if source != "" {
-		sources, anybody = []string{source}, false
+		sources = policy.Narrow(sources, source)
 	}
 	key := chainKey{
-		mesh: v.Mesh, service: in.Service, source: source, sources: strings.Join(sources, " "), any: anybody,
-		first: in.Service == v.Service, protocol: in.Protocol, workload: in.Workload, round: v.Withdrawn.round(source),
-		notes: v.Notes,
+		mesh: v.Mesh, service: in.Service, source: source, sources: textOf(sources), first: in.Service == v.Service,
+		protocol: in.Protocol, workload: in.Workload, round: v.Withdrawn.round(source), notes: v.Notes,
+		// Who is let in has a chain of its own, so whoever comes to the default one is as a rule denied. It keeps no
+		// connection: the next one may come to a chain that was made for it meanwhile.
+		once: source == "" && len(in.Callers) <= maxChains && !slices.ContainsFunc(sources, func(s policy.Source) bool { return s.Service == "" }),
 	}
 	if !isHTTP(in.Protocol) {
 		key.listen = in.Listen
 	}
-	// Who is let in has a chain of its own, so whoever comes to the default one is as a rule denied. It keeps no
-	// connection: the next one may come to a chain that was made for it meanwhile.
-	once := source == "" && !in.Any && len(in.Sources) <= maxChains
 	chain, _ := b.chains.get(key, func() (*listenerv3.FilterChain, error) { // cannot fail, as this cannot
 		c := &listenerv3.FilterChain{
 			Name:            chainName(cmp.Or(source, "default"), key.round),
 			TransportSocket: downstreamTLS(v.Mesh, IdentitySecretName(v.Mesh, in.Service, in.Service == v.Service)),
-			Filters:         inboundFilters(in, allow(v.Mesh, sources, anybody), once, v.deniedRequests(in)),
+			Filters:         inboundFilters(in, allow(v.Mesh, sources), key.once, v.deniedRequests(in)),
 		}
 		if source != "" {
 			c.FilterChainMatch = &listenerv3.FilterChainMatch{

@@ -74,6 +74,26 @@ func label(name string) string {
 	return "h-" + hash(name)[:32]
 }
 
+// tagDomain is what the names of tags in certificates end with. Nobody can have it: .internal is for private use.
+const tagDomain = ".tag.koguma.internal"
+
+// tagSuffix is how the DNS names end by which a certificate says that its owner has a tag, and tagName is the whole name
+// for one value of it: a label for each of value and key.
+func tagSuffix(key string) string      { return "." + label(key) + tagDomain }
+func tagName(key, value string) string { return label(value) + tagSuffix(key) }
+
+// TagNames are the DNS names that the certificate of a peer has for its tags, sorted.
+func TagNames(p policy.Peer) []string {
+	var names []string
+	for k, values := range p.Tags {
+		for _, v := range values {
+			names = append(names, tagName(k, v))
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 func hash(s string) string {
 	h := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(h[:])

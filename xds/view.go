@@ -12,6 +12,7 @@ import (
 type View struct {
 	Mesh      string
 	Service   string // who the proxy is towards others
+	Names     string // that its certificate has besides, as one text; "" if there are none
 	Inbounds  []Inbound
 	Outbounds []Outbound
 	// MTLS is whether traffic in the mesh is encrypted and permissions hold.
@@ -61,10 +62,11 @@ type Inbound struct {
 	Listen, Workload netip.AddrPort
 	Service          string
 	Protocol         policy.Protocol
-	// Sources are the services that are let in, sorted.
-	Sources []string
-	// Any is whether every service of the mesh is let in. Sources are then those that are known to dial this one.
-	Any bool
+	// Sources are whom the inbound lets in, as [policy.TrafficPermission.Admitted] has them.
+	Sources []policy.Source
+	// Callers are the services with a filter chain of their own, sorted: all that Sources name and, where those are of
+	// any service, all that are known to dial this one.
+	Callers []string
 	// Note is what the agent is told of this inbound.
 	Note Note
 }
@@ -83,13 +85,13 @@ type Endpoints struct {
 	Addresses []netip.AddrPort // sorted
 }
 
-// rounds is what the filter chains for these sources, and the default one, depend on.
-func (w *Withdrawn) rounds(sources []string) string {
+// rounds is what the filter chains for these services, and the default one, depend on.
+func (w *Withdrawn) rounds(services []string) string {
 	if w == nil {
 		return ""
 	}
 	n := []int{w.round("")}
-	for _, s := range sources {
+	for _, s := range services {
 		n = append(n, w.round(s))
 	}
 	return fmt.Sprint(n)
@@ -98,11 +100,11 @@ func (w *Withdrawn) rounds(sources []string) string {
 // Equal reports whether two views give the same configuration. Endpoints and Withdrawn are compared by
 // identity.
 func (v *View) Equal(o *View) bool {
-	return v.Mesh == o.Mesh && v.Service == o.Service && v.MTLS == o.MTLS && v.Notes == o.Notes && v.Roots == o.Roots && v.Withdrawn == o.Withdrawn &&
+	return v.Mesh == o.Mesh && v.Service == o.Service && v.Names == o.Names && v.MTLS == o.MTLS && v.Notes == o.Notes && v.Roots == o.Roots && v.Withdrawn == o.Withdrawn &&
 		slices.Equal(v.Outbounds, o.Outbounds) && slices.EqualFunc(v.Inbounds, o.Inbounds, Inbound.equal)
 }
 
 func (i Inbound) equal(o Inbound) bool {
 	return i.Listen == o.Listen && i.Workload == o.Workload && i.Service == o.Service && i.Protocol == o.Protocol &&
-		i.Any == o.Any && i.Note == o.Note && slices.Equal(i.Sources, o.Sources)
+		i.Note == o.Note && slices.Equal(i.Callers, o.Callers) && slices.EqualFunc(i.Sources, o.Sources, policy.Source.Equal)
 }

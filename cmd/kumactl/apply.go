@@ -38,7 +38,7 @@ Then they are sent one by one, in the order in which they stand.`,
 				return fmt.Errorf("%w\nNothing was sent", err)
 			}
 			if dryRun {
-				return c.printResources(resources)
+				return c.dryRun(cmd.Context(), resources)
 			}
 			return c.apply(cmd.Context(), resources, force)
 		},
@@ -46,7 +46,7 @@ Then they are sent one by one, in the order in which they stand.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&file, "file", "f", "", "a file, a directory (its .yaml, .yml and .json files), or - for stdin (required)")
 	flags.VarP(vars, "var", "v", "the value of a variable in the documents; may be repeated")
-	flags.BoolVar(&dryRun, "dry-run", false, "print the resources as they would be sent, and send nothing")
+	flags.BoolVar(&dryRun, "dry-run", false, "print the resources as they would be sent, and who would reach whom then; change nothing")
 	flags.BoolVar(&force, "force", false, "take a backend away from a Mesh although its certificates are in use, which cuts those off")
 	require(cmd, "file")
 	return cmd
@@ -92,18 +92,6 @@ func reasons(err error) string {
 		s += bullet(f.Field, f.Reason)
 	}
 	return s
-}
-
-func (c *cli) printResources(resources []policy.Resource) error {
-	for i, r := range resources {
-		if i > 0 {
-			fmt.Fprintln(c.stdout, "---")
-		}
-		if err := printAs(c.stdout, "yaml", r); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // apply sends the resources in order, up to the first that is refused.

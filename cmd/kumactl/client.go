@@ -111,10 +111,18 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 	return status, nil
 }
 
+// yaml is a body that is sent as it is.
+type yaml []byte
+
 // newRequest has in, unless it is nil, as its JSON body.
 func (c *client) newRequest(ctx context.Context, method, path string, query url.Values, in any) (*http.Request, error) {
 	var body io.Reader
-	if in != nil {
+	content := "application/json"
+	switch in := in.(type) {
+	case nil:
+	case yaml:
+		body, content = bytes.NewReader(in), "application/yaml"
+	default:
 		text, err := policy.Encode(in)
 		if err != nil {
 			return nil, err
@@ -132,7 +140,7 @@ func (c *client) newRequest(ctx context.Context, method, path string, query url.
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.agent)
 	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", content)
 	}
 	return req, nil
 }

@@ -12,7 +12,7 @@ import (
 
 func (c *cli) deleteCommand() *cobra.Command {
 	var mesh string
-	var force bool
+	var force, dryRun bool
 	var names []string
 	for _, kind := range policy.Kinds() {
 		names = append(names, kind.Singular)
@@ -42,17 +42,27 @@ func (c *cli) deleteCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = cp.delete(cmd.Context(), kind, mesh, args[1], force)
+			var changes []change
+			if dryRun {
+				changes, err = cp.dryDelete(cmd.Context(), kind, mesh, args[1], force)
+			} else {
+				err = cp.delete(cmd.Context(), kind, mesh, args[1], force)
+			}
 			if isNotFound(err) {
 				return fmt.Errorf("there is no %s with name %q", kind.Type, args[1])
 			} else if err != nil {
 				return err
+			}
+			if dryRun {
+				fmt.Fprintf(c.stdout, "%s %q would be deleted\n", kind.Type, args[1])
+				return printChanges(c.stdout, changes)
 			}
 			_, err = fmt.Fprintf(c.stdout, "deleted %s %q\n", kind.Type, args[1])
 			return err
 		},
 	}
 	addMeshFlag(cmd, &mesh)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say whether it could be deleted, and who would reach whom then; change nothing")
 	cmd.Flags().BoolVar(&force, "force", false, "delete a signing key although it is the last: all data plane tokens of the mesh end with it")
 	return cmd
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"koguma/policy"
+)
+
+// change is a pair of services about which a control plane would decide otherwise.
+type change struct {
+	Mesh string `json:"mesh"`
+	policy.Change
+}
+
+// dryRunAnswer is what writes would come to.
+type dryRunAnswer struct {
+	Warnings []string `json:"warnings"`
+	Changes  []change `json:"changes"`
+}
+
+// dryRun prints the resources as they would be sent, and then, as comments, what would change by all of them together. If
+// no control plane can be asked that is not known, and no error.
+func (c *cli) dryRun(ctx context.Context, resources []policy.Resource) error {
+	var body yaml
+	for i, r := range resources {
+		text, err := policy.EncodeYAML(r)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			body = append(body, "---\n"...)
+		}
+		body = append(body, text...)
+	}
+	if _, err := c.stdout.Write(body); err != nil {
+		return err
+	}
+	cp, err := c.client()
+	if err != nil {
+		return err
+	}
+	var answer dryRunAnswer
+	_, err = cp.call(ctx, http.MethodPost, "/dry-run", nil, body, &answer)
+	p, refused := errors.AsType[*problem](err)
+	switch {
+	case refused && p.Status != http.StatusRequestEntityTooLarge && p.Title != "Not found":
+		return fmt.Errorf("the control plane would refuse this: %w", err)
+	case err != nil:
+		c.warn("which pairs of services would change is not known: %v", err)
+		return nil
+	}
+	for _, w := range answer.Warnings {
+		c.warn("%s", w)
+	}
+	return printChanges(c.stdout, answer.Changes)
+}
+
+// dryDelete is what a deletion would change.
+func (c *client) dryDelete(ctx context.Context, kind policy.Kind, mesh, name string, force bool) ([]change, error) {
+	path, err := pathOf(kind, mesh, name)
+	if err != nil {
+		return nil, err
+	}
+	query := url.Values{"dryRun": {"true"}}
+	if force {
+		query.Set("force", "true")
+	}
+	var answer dryRunAnswer
+	_, err = c.call(ctx, http.MethodDelete, path, query, nil, &answer)
+	return answer.Changes, err
+}
+
+// printChanges writes a comment for each pair of services that would change.
+func printChanges(w io.Writer, changes []change) error {
+	if len(changes) == 0 {
+		_, err := fmt.Fprintln(w, "# no service would reach another that it does not reach now, or the other way round")
+		return err
+	}
+	for _, c := range changes {
+		_, err := fmt.Fprintln(w, "#", printableText(fmt.Sprintf("mesh %s: %s -> %s: from %s to %s: %s", c.Mesh, c.Source, c.Destination, c.Before, c.After, c.Why)))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

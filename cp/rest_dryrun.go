@@ -1,0 +1,175 @@
+package cp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"koguma/policy"
+	"koguma/store"
+)
+
+// dryRunBody is what writes would come to.
+type dryRunBody struct {
+	Warnings []string     `json:"warnings,omitempty"`
+	Changes  []pairChange `json:"changes"`
+}
+
+// pairChange is that a service of a mesh would reach another that it does not reach now, or the other way round.
+type pairChange struct {
+	Mesh string `json:"mesh"`
+	policy.Change
+}
+
+// takeDryRun takes dryRun out of the query, and reports whether it was there and true.
+func takeDryRun(r *http.Request) (bool, error) {
+	var rest []string
+	given := 0
+	dry := false
+	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		switch {
+		case part == "dryRun=true" || part == "dryRun=false":
+			dry = part == "dryRun=true"
+			given++
+		case strings.HasPrefix(part, "dryRun"):
+			return false, parameter("dryRun", "must be true or false")
+		default:
+			rest = append(rest, part)
+		}
+	}
+	if given > 1 {
+		return false, parameter("dryRun", "is given more than once")
+	}
+	r.URL.RawQuery = strings.Join(rest, "&")
+	return dry, nil
+}
+
+// dryRun answers what the writes that do makes would come to. They happen to a copy of the store, by the same code as in
+// earnest, so whatever is refused there is refused here.
+func (a *api) dryRun(ctx context.Context, do func(resources) (warnings []string, err error)) (answer, error) {
+	fork, err := store.Fork(ctx, a.resources.store)
+	if err != nil {
+		return answer{}, err
+	}
+	before, err := reaches(ctx, fork)
+	if err != nil {
+		return answer{}, err
+	}
+	rs := a.resources
+	rs.store = fork
+	body := dryRunBody{Changes: []pairChange{}}
+	if body.Warnings, err = do(rs); err != nil {
+		return answer{}, err
+	}
+	after, err := reaches(ctx, fork)
+	if err != nil {
+		return answer{}, err
+	}
+	nobody := policy.NewReach(&policy.Mesh{}, nil, nil)
+	all := maps.Clone(before)
+	maps.Copy(all, after)
+	for _, mesh := range slices.Sorted(maps.Keys(all)) {
+		was, is := before[mesh], after[mesh]
+		if was == nil {
+			was = nobody
+		}
+		if is == nil {
+			is = nobody
+		}
+		for _, c := range policy.Changes(was, is) {
+			body.Changes = append(body.Changes, pairChange{mesh, c})
+		}
+	}
+	return answer{body: body, audit: []any{"dryRun", true}}, nil
+}
+
+// reaches is who reaches whom, by mesh.
+func reaches(ctx context.Context, s store.Store) (map[string]*policy.Reach, error) {
+	meshes, err := listOf[*policy.Mesh](ctx, s, policy.TypeMesh, "")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*policy.Reach{}
+	for _, m := range meshes {
+		permissions, err := listOf[*policy.TrafficPermission](ctx, s, policy.TypeTrafficPermission, m.Name)
+		if err != nil {
+			return nil, err
+		}
+		dataplanes, err := listOf[*policy.Dataplane](ctx, s, policy.TypeDataplane, m.Name)
+		if err != nil {
+			return nil, err
+		}
+		all[m.Name] = policy.NewReach(m, permissions, dataplanes)
+	}
+	return all, nil
+}
+
+// listOf is all resources of a type in a mesh, or in all for "".
+func listOf[R policy.Resource](ctx context.Context, s store.Store, t policy.Type, mesh string) ([]R, error) {
+	found, err := s.List(ctx, t, mesh)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]R, len(found))
+	for i, r := range found {
+		all[i] = r.(R)
+	}
+	return all, nil
+}
+
+// postDryRun answers for all documents of a body together, put one after the other.
+func (a *api) postDryRun(r *http.Request) (answer, error) {
+	if a.cfg.APIServer.ReadOnly {
+		return answer{}, methodNotAllowed(r)
+	}
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return answer{}, badBody(err)
+	}
+	documents, err := policy.ParseAll(data, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	return a.dryRun(r.Context(), func(rs resources) (warnings []string, err error) {
+		for _, d := range documents {
+			w, err := rs.putDocument(r.Context(), d)
+			if err != nil {
+				return nil, about(d.Metadata().Key(), err)
+			}
+			warnings = append(warnings, w...)
+		}
+		return warnings, nil
+	})
+}
+
+// putDocument puts a resource as a PUT of its kind does.
+func (rs resources) putDocument(ctx context.Context, r policy.Resource) (warnings []string, err error) {
+	if _, ok := policy.KindOf(r.Metadata().Type); !ok {
+		return nil, parameter("type", "this type cannot be applied")
+	}
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	out, err := rs.put(ctx, r)
+	return out.warnings, err
+}
+
+// about says which document of several an error is about.
+func about(key policy.Key, err error) error {
+	if invalid, ok := errors.AsType[*policy.Invalid](err); ok {
+		p := invalidProblem(fmt.Sprintf("%s is not valid", key), invalid)
+		return p
+	}
+	p := *problemOf("Could not process a resource", err)
+	p.Detail = fmt.Sprintf("%s: %s", key, p.Detail)
+	p.Details = p.Detail
+	return &p
+}

@@ -1,0 +1,248 @@
+package xds_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
+	mtlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/rbac/principals/mtls_authenticated/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"koguma/policy"
+	"koguma/xds"
+)
+
+// certificate is what Envoy sees of a peer.
+type certificate struct {
+	uri string
+	dns []string
+}
+
+func certificateOf(p policy.Peer) certificate {
+	return certificate{"spiffe://default/" + p.Service, xds.TagNames(p)}
+}
+
+func unpack[M proto.Message](t *testing.T, a *anypb.Any, m M) M {
+	t.Helper()
+	if err := a.UnmarshalTo(m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func matches(t *testing.T, m *matcherv3.StringMatcher, s string) bool {
+	t.Helper()
+	switch p := m.MatchPattern.(type) {
+	case *matcherv3.StringMatcher_Exact:
+		return s == p.Exact
+	case *matcherv3.StringMatcher_Prefix:
+		return strings.HasPrefix(s, p.Prefix)
+	case *matcherv3.StringMatcher_Suffix:
+		return strings.HasSuffix(s, p.Suffix)
+	}
+	t.Fatalf("a matcher that the test does not know: %v", m)
+	return false
+}
+
+// is judges a certificate as Envoy does.
+func (c certificate) is(t *testing.T, p *rbacconfigv3.Principal) bool {
+	t.Helper()
+	switch id := p.Identifier.(type) {
+	case *rbacconfigv3.Principal_Authenticated_:
+		return matches(t, id.Authenticated.PrincipalName, c.uri)
+	case *rbacconfigv3.Principal_AndIds:
+		return !slices.ContainsFunc(id.AndIds.Ids, func(p *rbacconfigv3.Principal) bool { return !c.is(t, p) })
+	case *rbacconfigv3.Principal_Custom:
+		san := unpack(t, id.Custom.TypedConfig, new(mtlsv3.Config)).SanMatcher
+		return slices.ContainsFunc(c.dns, func(name string) bool { return matches(t, san.Matcher, name) })
+	}
+	t.Fatalf("a principal that the test does not know: %v", p)
+	return false
+}
+
+// rules are those of a filter chain.
+func rules(t *testing.T, c *listenerv3.FilterChain) *rbacconfigv3.RBAC {
+	t.Helper()
+	first := c.Filters[0].GetTypedConfig()
+	if first.MessageIs(new(rbacv3.RBAC)) {
+		return unpack(t, first, new(rbacv3.RBAC)).Rules
+	}
+	manager := unpack(t, first, new(hcmv3.HttpConnectionManager))
+	return unpack(t, manager.HttpFilters[0].GetTypedConfig(), new(httprbacv3.RBAC)).Rules
+}
+
+// allowed reports whether a listener lets a peer in that dials with its own name in the SNI, or with none.
+func allowed(t *testing.T, l *listenerv3.Listener, p policy.Peer, sni string) bool {
+	t.Helper()
+	chain := l.DefaultFilterChain
+	for _, c := range l.FilterChains {
+		if slices.Contains(c.FilterChainMatch.ServerNames, sni) {
+			chain = c
+		}
+	}
+	for _, of := range rules(t, chain).Policies {
+		for _, principal := range of.Principals {
+			if certificateOf(p).is(t, principal) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// oddities are names and values that are easily mistaken for each other.
+func oddities(r *rand.Rand) (service, key, value string) {
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	return pick("web", "Web", "web.v2", "web-v2", "w_"), pick("version", "Version", "example.com/v", "example.com-v", "v.version"),
+		pick("1", "a", "A", "1.0", "1-0", "1_0", "h-"+strings.Repeat("0", 32), strings.Repeat("x", 70))
+}
+
+// Whom a permission lets in, the filters let in that are made of it, and nobody else.
+func TestFiltersAreThePermission(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	builder := new(xds.Builder)
+	in, out := 0, 0
+	for i := range 400 {
+		p := &policy.TrafficPermission{}
+		for range 1 + r.IntN(4) {
+			match := map[string]string{}
+			for range r.IntN(3) {
+				_, k, v := oddities(r)
+				if r.IntN(4) == 0 {
+					v = policy.Any
+				}
+				match[k] = v
+			}
+			if s, _, _ := oddities(r); len(match) == 0 || r.IntN(3) > 0 {
+				match[policy.TagService] = s
+			} else if r.IntN(2) == 0 {
+				match[policy.TagService] = policy.Any
+			}
+			p.Sources = append(p.Sources, policy.Selector{Match: match})
+		}
+		v := views()["denied"]
+		v.Inbounds[0].Protocol = []policy.Protocol{policy.ProtocolTCP, policy.ProtocolHTTP}[i%2]
+		v.Inbounds[0].Sources = p.Admitted()
+		v.Inbounds[0].Callers = callers(p, "web", "Web")
+		snapshot, err := builder.Build(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var l listenerv3.Listener
+		if err := proto.Unmarshal(snapshot.Listeners.All()[0].Body, &l); err != nil {
+			t.Fatal(err)
+		}
+		for range 30 {
+			peer := policy.Peer{Tags: map[string][]string{}}
+			for range r.IntN(5) {
+				_, k, v := oddities(r)
+				if !slices.Contains(peer.Tags[k], v) {
+					peer.Tags[k] = append(peer.Tags[k], v)
+				}
+			}
+			peer.Service, _, _ = oddities(r)
+			want := p.Source(peer) >= 0
+			for _, sni := range []string{"", xds.ServerName(peer.Service, "web", "default")} {
+				if got := allowed(t, &l, peer, sni); got != want {
+					t.Fatalf("%v with SNI %q: let in %v, want %v by %v", peer, sni, got, want, p.Sources)
+				}
+			}
+			if want {
+				in++
+			} else {
+				out++
+			}
+		}
+	}
+	if in < 1000 || out < 1000 {
+		t.Errorf("%d were let in, and %d not: the test shows little", in, out)
+	}
+}
+
+// callers are the services that a permission names, and with one for any service also these.
+func callers(p *policy.TrafficPermission, known ...string) []string {
+	var all []string
+	for _, s := range p.Admitted() {
+		if s.Service != "" {
+			all = append(all, s.Service)
+		} else {
+			all = append(all, known...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// A change of the sources changes the chains of those whom it concerns, and of no others, byte for byte.
+func TestChainsOfOthersStay(t *testing.T) {
+	t.Parallel()
+	chains := func(callers []string, sources ...policy.Source) map[string]string {
+		v := views()["denied"]
+		v.Inbounds[0].Sources, v.Inbounds[0].Callers = sources, callers
+		var l listenerv3.Listener
+		if err := proto.Unmarshal(build(t, v).Listeners.All()[0].Body, &l); err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]string{}
+		for _, c := range l.FilterChains {
+			all[c.Name] = fmt.Sprint(proto.MarshalOptions{Deterministic: true}.Marshal(c))
+		}
+		return all
+	}
+	web, api := policy.Source{Service: "web"}, policy.Source{Service: "api"}
+	web2 := policy.Source{Service: "web", Tags: map[string]string{"version": "2"}}
+	any2 := policy.Source{Tags: map[string]string{"version": "2"}}
+	both := []string{"api", "web"}
+	base := chains(both, api, web2)
+	for _, c := range []struct {
+		name    string
+		now     map[string]string
+		changed string
+	}{
+		{"a tag for api", chains(both, policy.Source{Service: "api", Tags: map[string]string{"version": "2"}}, web2), "api"},
+		{"all of web", chains(both, api, web), "web"},
+		{"any service instead of web", chains(both, api, any2), ""},
+		{"any service besides", chains(both, any2, api, web2), ""},
+		{"one service more", chains([]string{"api", "db", "web"}, any2, api, web2), "db"},
+	} {
+		var changed []string
+		for _, name := range []string{"api", "db", "web"} {
+			if base[name] != c.now[name] {
+				changed = append(changed, name)
+			}
+		}
+		if got := strings.Join(changed, " "); got != c.changed {
+			t.Errorf("%s changes the chains of %q, want %q", c.name, got, c.changed)
+		}
+	}
+}
+
+// The DNS names of different tags are different, and can stand in a certificate.
+func TestTagNames(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{}
+	keys := []string{"version", "Version", "a.b", "a", "b.a", "example.com/Team", strings.Repeat("k", 255), "kuma.io/zone"}
+	values := []string{"1", "a", "A", "a.b", "b", "a_b", "-", "h-" + strings.Repeat("0", 32), strings.Repeat("v", 255)}
+	for _, k := range keys {
+		for _, v := range values {
+			name := xds.TagNames(policy.Peer{Tags: map[string][]string{k: {v}}})[0]
+			if other, ok := seen[name]; ok {
+				t.Errorf("%s=%s is called %q, as %s is", k, v, name, other)
+			}
+			seen[name] = k + "=" + v
+			if len(name) > 253 || strings.Count(name, ".") != 4 || !strings.HasSuffix(name, ".tag.koguma.internal") || name != strings.ToLower(name) {
+				t.Errorf("%s=%s is called %q", k, v, name)
+			}
+		}
+	}
+}
