@@ -9,7 +9,8 @@ import (
 )
 
 // Note is what an agent is told of an inbound, beside its listener. It rides in the listener's metadata, and the agent
-// takes it off: to Envoy a listener with other metadata would be another listener, whose connections all end.
+// takes it off: to Envoy a listener with other metadata is another listener, and the connections of the old one all end
+// after the drain time.
 type Note struct {
 	// Mode is what an operator has said of plaintext: policy.ModeStrict, policy.ModePermissive or [ModeOff]. A control
 	// plane that does not say has not been told to let plaintext in.

@@ -17,7 +17,8 @@ type View struct {
 	Outbounds []Outbound
 	// MTLS is whether traffic in the mesh is encrypted and permissions hold.
 	MTLS bool
-	// Notes is whether listeners carry a [Note] each, for an agent to read and to take off.
+	// Notes is whether there is an agent: then listeners carry a [Note] each, for it to read and to take off, and it is
+	// told what Envoy denies.
 	Notes bool
 	// Roots are the certificates that identities of the mesh are verified with, in PEM.
 	Roots string
