@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,10 +48,10 @@ const (
 type denials struct {
 	log   *slog.Logger
 	total *prometheus.CounterVec
-	lines chan denial  // yet to be written
-	left  atomic.Int64 // that had no line, and were not told of yet
+	lines chan denial // yet to be written
 
 	mu    sync.Mutex
+	left  int                 // that had no line, and were not told of yet
 	notes map[string]xds.Note // of the inbounds, by the name of their listener
 }
 
@@ -70,11 +69,12 @@ func (d *denials) learn(notes map[string]xds.Note) {
 // add never waits: whoever reads the log, or does not, Envoy gets rid of what it has to tell.
 func (d *denials) add(one denial) {
 	d.total.WithLabelValues(one.service, one.reason).Inc()
-	d.left.Add(1) // before the attempt, so that who makes room in a full queue sees it
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	select {
 	case d.lines <- one:
-		d.left.Add(-1)
 	default:
+		d.left++ // which the writer sees, because it has yet to take a line
 	}
 }
 
@@ -93,9 +93,9 @@ func (d *denials) run(ctx context.Context) {
 			if limit.take(time.Now()) {
 				d.write(one)
 			} else {
-				d.left.Add(1)
+				d.leave()
 			}
-			if tell == nil && d.left.Load() > 0 {
+			if tell == nil && d.someLeft() {
 				tell = time.After(time.Second)
 			}
 		case <-tell:
@@ -105,9 +105,25 @@ func (d *denials) run(ctx context.Context) {
 	}
 }
 
+func (d *denials) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left++
+}
+
+func (d *denials) someLeft() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.left > 0
+}
+
 // tell says how many had no line.
 func (d *denials) tell() {
-	if n := d.left.Swap(0); n > 0 {
+	d.mu.Lock()
+	n := d.left
+	d.left = 0
+	d.mu.Unlock()
+	if n > 0 {
 		d.log.Warn("denied, without a line for each", "count", n)
 	}
 }
