@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/netip"
@@ -10,12 +11,19 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	entriesv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"koguma/xds"
 )
 
-// accessLog is where Envoy says what it has denied. Each of its workers has a stream for each service and kind of
-// entries, from the first denial on. Envoy says nothing twice: what was on its way when one of the two ends is lost.
+// accessLog is where Envoy says what it has denied. Each of its workers has a stream for each service, from the first
+// denial on. Envoy says nothing twice: what was on its way when one of the two ends is lost.
 type accessLog struct {
 	accesslogv3.UnimplementedAccessLogServiceServer
 	mesh    string
@@ -26,7 +34,7 @@ type accessLog struct {
 func (l accessLog) StreamAccessLogs(stream accesslogv3.AccessLogService_StreamAccessLogsServer) error {
 	var service string
 	for {
-		m, err := stream.Recv()
+		m, err := receiveLog(stream)
 		if errors.Is(err, io.EOF) {
 			return stream.SendAndClose(&accesslogv3.StreamAccessLogsResponse{})
 		}
@@ -37,18 +45,61 @@ func (l accessLog) StreamAccessLogs(stream accesslogv3.AccessLogService_StreamAc
 			service = id.GetLogName()
 		}
 		for _, e := range m.GetTcpLogs().GetLogEntry() {
-			common := e.GetCommonProperties()
-			l.denials.add(l.denied(service, common, common.GetConnectionTerminationDetails()))
-		}
-		for _, e := range m.GetHttpLogs().GetLogEntry() {
-			l.denials.add(l.denied(service, e.GetCommonProperties(), e.GetResponse().GetResponseCodeDetails()))
+			l.denials.add(l.denied(service, e.GetCommonProperties()))
 		}
 	}
 }
 
-// denied is what an entry says. details are those of the RBAC, which never had a say where the handshake failed.
-func (l accessLog) denied(service string, e *entriesv3.AccessLogCommon, details string) denial {
-	from, to := addressOf(e.GetDownstreamRemoteAddress()), addressOf(e.GetDownstreamLocalAddress())
+// receiveLog is the next message. It is read in two steps, because Envoy hands on a request id as the peer has made it
+// up, and for bytes in it that are no UTF-8 the library refuses the whole: whoever is denied could hide by that.
+func receiveLog(stream grpc.ServerStream) (*accesslogv3.StreamAccessLogsMessage, error) {
+	var raw emptypb.Empty // to which every field is unknown, and is kept
+	if err := stream.RecvMsg(&raw); err != nil {
+		return nil, err
+	}
+	m := new(accesslogv3.StreamAccessLogsMessage)
+	body := raw.ProtoReflect().GetUnknown()
+	if err := proto.Unmarshal(body, m); err == nil {
+		return m, nil
+	}
+	if err := proto.Unmarshal(readable(body, m.ProtoReflect().Descriptor()), m); err != nil {
+		return nil, status.Error(codes.InvalidArgument, "an access log that cannot be read")
+	}
+	return m, nil
+}
+
+// readable is a message with all its strings in UTF-8. What is no message is left to whoever reads it.
+func readable(body []byte, of protoreflect.MessageDescriptor) []byte {
+	var out []byte
+	for len(body) > 0 {
+		number, kind, size := protowire.ConsumeField(body)
+		if size < 0 {
+			return append(out, body...)
+		}
+		whole := body[:size]
+		body = body[size:]
+		field := of.Fields().ByNumber(number)
+		if kind != protowire.BytesType || field == nil {
+			out = append(out, whole...)
+			continue
+		}
+		_, _, tag := protowire.ConsumeTag(whole)
+		value, _ := protowire.ConsumeBytes(whole[tag:])
+		switch field.Kind() {
+		case protoreflect.MessageKind:
+			value = readable(value, field.Message())
+		case protoreflect.StringKind:
+			value = bytes.ToValidUTF8(value, []byte("?"))
+		}
+		out = protowire.AppendBytes(protowire.AppendTag(out, number, kind), value)
+	}
+	return out
+}
+
+// denied is what an entry says.
+func (l accessLog) denied(service string, e *entriesv3.AccessLogCommon) denial {
+	// The remote address that is not direct is what the peer says in a header.
+	from, to := addressOf(e.GetDownstreamDirectRemoteAddress()), addressOf(e.GetDownstreamLocalAddress())
 	one := denial{
 		service: service, listener: xds.InboundName(to), from: from.String(), to: to.String(),
 		sni: clip(e.GetTlsProperties().GetTlsSniHostname()),
@@ -67,13 +118,21 @@ func (l accessLog) denied(service string, e *entriesv3.AccessLogCommon, details 
 		one.reason = l.reasonOf(e, one.peer)
 		return one
 	}
-	one.reason = notPermitted
-	if rule, ok := strings.CutPrefix(details, "rbac_access_denied_matched_policy["); ok {
-		if rule = strings.TrimSuffix(rule, "]"); rule != "none" {
-			one.rule = clip(rule)
-		}
-	}
+	one.reason, one.rule = notPermitted, clip(ruleOf(e))
 	return one
+}
+
+// ruleOf is the policy of the RBAC that denied: that of HTTP notes it down, that of the network says why it closed the
+// connection.
+func ruleOf(e *entriesv3.AccessLogCommon) string {
+	if noted := e.GetMetadata().GetFilterMetadata()["envoy.filters.http.rbac"]; noted != nil {
+		return noted.GetFields()["enforced_effective_policy_id"].GetStringValue()
+	}
+	rule, _ := strings.CutPrefix(e.GetConnectionTerminationDetails(), "rbac_access_denied_matched_policy[")
+	if rule = strings.TrimSuffix(rule, "]"); rule == "none" {
+		return ""
+	}
+	return rule
 }
 
 // reasonOf is the word for why a handshake failed, by the words that Envoy 1.40 has for it.

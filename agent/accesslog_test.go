@@ -59,7 +59,8 @@ func (c *envoyClient) deny(peer, sni, to, failure, rule string) {
 		c.t.Fatal(err)
 	}
 	common := &entriesv3.AccessLogCommon{
-		DownstreamRemoteAddress:          socketAddress("10.0.0.8:4711"),
+		DownstreamRemoteAddress:          socketAddress("10.0.0.7:4711"),
+		DownstreamDirectRemoteAddress:    socketAddress("10.0.0.8:4711"),
 		DownstreamLocalAddress:           socketAddress(to),
 		DownstreamTransportFailureReason: failure,
 		TlsProperties: &entriesv3.TLSProperties{
@@ -293,6 +294,38 @@ func TestCausesOfDenials(t *testing.T) {
 				t.Errorf("%s, %s: the line is\n%s\nand should match\n%s", c.name, service, strings.Join(got, "\n"), want)
 			}
 		}
+	}
+}
+
+// Nothing that a peer sends keeps its denial out of the log, or names another as the peer.
+func TestNobodyHides(t *testing.T) {
+	t.Parallel()
+	cp := startCP(t)
+	h := newHouse(t, cp)
+	intruder := mint(t, cp.meshCA, "spiffe://default/intruder", time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
+	for i, c := range []struct{ name, sni, header, want string }{
+		{"an ordinary request", "a.b", "", "sni=a.b"},
+		{"an SNI that is no text", "a\xff\xfe.b", "", "sni=a"},
+		{"a request id that is no text", "a.b", "X-Request-Id: \xff\xfe\r\n", "sni=a.b"},
+		{"another's address", "a.b", "X-Forwarded-For: 10.0.0.1\r\nX-Request-Id: \xff\r\n", "from=127.0.0.1:"},
+		{"other headers that are no text", "a.b", "User-Agent: \xff\r\nReferer: \xff\r\n", "sni=a.b"},
+	} {
+		conn, err := tls.Dial("tcp", h.http.String(), &tls.Config{
+			ServerName: c.sni, InsecureSkipVerify: true, Certificates: []tls.Certificate{*intruder},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: web\r\n"+c.header+"\r\n")
+		_, _ = io.ReadAll(conn)
+		conn.Close()
+		eventually(t, func() error {
+			lines := denied.FindAllString(h.log.String(), -1)
+			if len(lines) != i+1 || !strings.Contains(lines[i], c.want) || !strings.Contains(lines[i], "peer=spiffe://default/intruder") {
+				return fmt.Errorf("%s: want %q in the last of %d lines\n%s", c.name, c.want, i+1, strings.Join(lines, "\n"))
+			}
+			return nil
+		})
 	}
 }
 

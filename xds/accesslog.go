@@ -9,7 +9,6 @@ import (
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	grpcv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -39,11 +38,12 @@ func (v *View) deniedConnections(in *Inbound) []*accesslogv3.AccessLog {
 			},
 		},
 	}}
-	return accessLog("envoy.access_loggers.tcp_grpc", &grpcv3.TcpGrpcAccessLogConfig{CommonConfig: toAgent(in.Service)}, filter)
+	return toAgent(in.Service, filter)
 }
 
 // deniedRequests tells the agent of the requests to an inbound that the HTTP RBAC denied. It goes by what the RBAC has
-// noted down, and not by the status: a workload may answer 403 too.
+// noted down, and not by the status: a workload may answer 403 too. The kind of log is that of connections, which tells
+// nothing of what was asked for.
 func (v *View) deniedRequests(in *Inbound) []*accesslogv3.AccessLog {
 	if !v.Notes {
 		return nil
@@ -62,14 +62,14 @@ func (v *View) deniedRequests(in *Inbound) []*accesslogv3.AccessLog {
 			MatchIfKeyNotFound: wrapperspb.Bool(false),
 		},
 	}}
-	return accessLog("envoy.access_loggers.http_grpc", &grpcv3.HttpGrpcAccessLogConfig{CommonConfig: toAgent(in.Service)}, filter)
+	return toAgent(in.Service, filter)
 }
 
-// toAgent sends each entry at once: a buffer is full with its first entry. Envoy's timer, which would fire every second
+// toAgent is the access log that goes to the agent. Each entry is sent at once: a buffer is full with its first entry. Envoy's timer, which would fire every second
 // for each of its workers, has nothing to do then. An agent that does not read is no reason for Envoy to wait or to grow:
 // it drops entries, and counts them in access_logs.grpc_access_log.logs_dropped.
-func toAgent(service string) *grpcv3.CommonGrpcAccessLogConfig {
-	return &grpcv3.CommonGrpcAccessLogConfig{
+func toAgent(service string, filter *accesslogv3.AccessLogFilter) []*accesslogv3.AccessLog {
+	config := pack(&grpcv3.TcpGrpcAccessLogConfig{CommonConfig: &grpcv3.CommonGrpcAccessLogConfig{
 		LogName:             service,
 		TransportApiVersion: corev3.ApiVersion_V3,
 		GrpcService: &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
@@ -77,11 +77,8 @@ func toAgent(service string) *grpcv3.CommonGrpcAccessLogConfig {
 		}},
 		BufferSizeBytes:     wrapperspb.UInt32(1),
 		BufferFlushInterval: durationpb.New(time.Hour),
-	}
-}
-
-func accessLog(name string, config proto.Message, filter *accesslogv3.AccessLogFilter) []*accesslogv3.AccessLog {
+	}})
 	return []*accesslogv3.AccessLog{{
-		Name: name, Filter: filter, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(config)},
+		Name: "envoy.access_loggers.tcp_grpc", Filter: filter, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: config},
 	}}
 }
