@@ -106,7 +106,7 @@ func TestWorkloadAPI(t *testing.T) {
 	server := greet(t, program)
 
 	var envoy, own []sighting
-	tick := time.NewTicker(25 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for begin := time.Now(); time.Since(begin) < 16*time.Second; <-tick.C {
 		said, shown, err := greeting(t.Context(), peer, server)
@@ -127,7 +127,7 @@ func TestWorkloadAPI(t *testing.T) {
 			t.Errorf("the program shows %s, which Envoy does not within a second", s.serial)
 		}
 	}
-	if len(seen) < 2 || len(own) < 100 {
+	if len(seen) < 2 || len(own) < 40 {
 		t.Errorf("%d certificates in %d handshakes", len(seen), len(own))
 	}
 
