@@ -28,8 +28,11 @@ func (s *state) usable() (*xds.Set, <-chan struct{}) {
 // unasked reports whether there is an Envoy that asks for no secret. The caller holds the lock.
 func (s *state) unasked(k *kind) bool { return s.session != nil && len(k.names) == 0 }
 
-// turn tells those who wait for it that other secrets may be of use. The caller holds the lock.
-func (s *state) turn() {
-	close(s.turned)
-	s.turned = make(chan struct{})
+// turn tells those who wait for it that other secrets may be of use, if something has happened to these. The caller holds
+// the lock.
+func (s *state) turn(k *kind) {
+	if k == s.kinds[xds.TypeSecret] {
+		close(s.turned)
+		s.turned = make(chan struct{})
+	}
 }

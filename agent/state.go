@@ -102,7 +102,7 @@ func (s *state) replace(k *kind, set *xds.Set) {
 		return
 	}
 	k.newest, k.offered, k.refusal = set, set, ""
-	s.turn()
+	s.turn(k)
 }
 
 // merge are the resources of the set and the new ones, which win.
@@ -217,7 +217,7 @@ func (s *state) attach(n *session, node *corev3.Node) {
 	s.mu.Lock()
 	old := s.session
 	s.session, s.envoy = n, versionOf(node)
-	s.turn()
+	s.turn(s.kinds[xds.TypeSecret])
 	for _, k := range s.kinds {
 		k.took, k.asked = "", false
 		// An Envoy that has just begun gets what the last one had before it is shown again what that one refused: so it
@@ -238,7 +238,7 @@ func (s *state) detach(n *session) {
 	defer s.mu.Unlock()
 	if s.session == n {
 		s.session = nil
-		s.turn()
+		s.turn(s.kinds[xds.TypeSecret])
 	}
 }
 
@@ -269,7 +269,7 @@ func (s *state) observe(n *session, e xds.Event, of *xds.Set) {
 	default:
 		return
 	}
-	s.turn()
+	s.turn(k)
 	select {
 	case s.said <- struct{}{}:
 	default:
