@@ -2,31 +2,28 @@ package agent
 
 import "koguma/xds"
 
-// secrets are those that Envoy has taken last, and the newest.
+// secrets are those that Envoy has taken last, and the newest. Those that it does not ask for need not be taken.
 func (s *state) secrets() (taken, newest *xds.Set) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.kinds[xds.TypeSecret]
-	if k.good == nil && s.unasked(k) {
+	if s.session != nil && !k.asked {
 		return k.newest, k.newest
 	}
 	return k.good, k.newest
 }
 
 // usable are the secrets for programs beside Envoy, and a channel that is closed when that may have changed. Programs get
-// what Envoy has taken, so that both are the same to others; without an Envoy to ask, what it will be given.
+// what Envoy has taken, so that both are the same to others; and what it will be given while it has taken none.
 func (s *state) usable() (*xds.Set, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.kinds[xds.TypeSecret]
-	if k.refusal == "" && (s.session == nil || k.good == nil || s.unasked(k)) {
+	if k.refusal == "" && (s.session == nil || k.took == "") {
 		return k.newest, s.turned
 	}
 	return k.good, s.turned
 }
-
-// unasked reports whether there is an Envoy that asks for no secret. The caller holds the lock.
-func (s *state) unasked(k *kind) bool { return s.session != nil && len(k.names) == 0 }
 
 // turn tells those who wait for it that other secrets may be of use, if something has happened to these. The caller holds
 // the lock.

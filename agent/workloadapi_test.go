@@ -116,6 +116,13 @@ func TestWorkloadAPIFollowsEnvoy(t *testing.T) {
 	if err := renewed.Resources[0].UnmarshalTo(&secret); err != nil {
 		t.Fatal(err)
 	}
+	early, err := raw.FetchX509SVID(ctx, &workload.X509SVIDRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := leafOf(t, early); !got.Equal(first) {
+		t.Errorf("a program has %s, which Envoy has not taken yet", certs.Serial(got))
+	}
 	e.ack(renewed)
 	if next := leafOf(t, stream); !next.Equal(keyPair(t, &secret)) {
 		t.Errorf("the next certificate is %s, want that which Envoy has taken", certs.Serial(next))
@@ -347,13 +354,30 @@ func TestWorkloadAPISocket(t *testing.T) {
 	}
 }
 
-// A proxy whose Envoy has no use for a certificate still has one for programs, and keeps it new.
+// A proxy whose Envoy has no use for a certificate, or has none any more, still has one for programs, and keeps it new.
 func TestWorkloadAPIWithoutInbounds(t *testing.T) {
 	t.Parallel()
-	cp := startCP(t)
-	cp.life = 3 * time.Second
-	r, socket := withWorkloadAPI(t, config(t, cp))
-	r.envoy().takeAll()
+	for _, name := range []string{"never asked", "asked once"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cp := startCP(t)
+			cp.life = 3 * time.Second
+			r, socket := withWorkloadAPI(t, config(t, cp))
+			e := r.envoy()
+			e.takeAll()
+			if name == "asked once" {
+				e.ask(xds.TypeSecret, identityName, xds.CASecretName("default"))
+				e.secret(identityName)
+				e.ask(xds.TypeSecret)
+			}
+			keptNew(t, r, socket)
+		})
+	}
+}
+
+// keptNew fails unless programs get the next certificate in time.
+func keptNew(t *testing.T, r *running, socket string) {
+	t.Helper()
 	client, ctx := workloadClient(t, socket)
 	var stream workload.SpiffeWorkloadAPI_FetchX509SVIDClient
 	var first *x509.Certificate
