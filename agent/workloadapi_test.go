@@ -24,7 +24,6 @@ import (
 
 	"koguma/agent"
 	"koguma/certs"
-	"koguma/policy"
 	"koguma/xds"
 )
 
@@ -354,10 +353,11 @@ func TestWorkloadAPISocket(t *testing.T) {
 	}
 }
 
-// A proxy whose Envoy has no use for a certificate, or has none any more, still has one for programs, and keeps it new.
-func TestWorkloadAPIWithoutInbounds(t *testing.T) {
+// A proxy whose Envoy has no use for a certificate, or has none any more, or is away, still has one for programs, and keeps
+// it new.
+func TestWorkloadAPIWithoutEnvoy(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"never asked", "asked once"} {
+	for _, name := range []string{"never asked", "asked once", "away"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cp := startCP(t)
@@ -365,18 +365,27 @@ func TestWorkloadAPIWithoutInbounds(t *testing.T) {
 			r, socket := withWorkloadAPI(t, config(t, cp))
 			e := r.envoy()
 			e.takeAll()
-			if name == "asked once" {
+			if name != "never asked" {
 				e.ask(xds.TypeSecret, identityName, xds.CASecretName("default"))
 				e.secret(identityName)
-				e.ask(xds.TypeSecret)
+				cp.await(xds.Acked, xds.TypeSecret, 1)
 			}
-			keptNew(t, r, socket)
+			switch name {
+			case "asked once":
+				e.ask(xds.TypeSecret)
+			case "away":
+				e.close()
+			}
+			keptNew(t, socket)
+			if id := r.whoami(); len(id.Certificates) == 0 || name == "never asked" && !id.Certificates[0].Acked {
+				t.Errorf("certificates %+v", id.Certificates)
+			}
 		})
 	}
 }
 
 // keptNew fails unless programs get the next certificate in time.
-func keptNew(t *testing.T, r *running, socket string) {
+func keptNew(t *testing.T, socket string) {
 	t.Helper()
 	client, ctx := workloadClient(t, socket)
 	var stream workload.SpiffeWorkloadAPI_FetchX509SVIDClient
@@ -394,8 +403,5 @@ func keptNew(t *testing.T, r *running, socket string) {
 	})
 	if next := leafOf(t, stream); next.Equal(first) || !time.Now().Before(first.NotAfter) {
 		t.Errorf("it was renewed %v before its end", time.Until(first.NotAfter))
-	}
-	if id := r.whoami(); len(id.Certificates) == 0 || !id.Certificates[0].Acked || id.Certificates[0].KeyOrigin != policy.KeyOfAgent {
-		t.Errorf("certificates %+v", id.Certificates)
 	}
 }
