@@ -138,10 +138,18 @@ func TestIdentityOfWhoHasGone(t *testing.T) {
 	s.askAs(node(t, "default.web-1", csrOf(t, newSigner(t))), xds.TypeSecret, identity, trust)
 	serial := certs.Serial(chain(t, s.expect(xds.TypeSecret).secret(t, identity))[0])
 	p.eventually("the certificate", func() bool { return states(p.whoami("web-1", nil)) == serial })
+	s.askAs(node(t, "default.web-1", csrOf(t, newSigner(t))), xds.TypeSecret, identity, trust)
+	u := s.hold()
+	serial += " (" + certs.Serial(chain(t, u.secret(t, identity))[0]) + ")"
+	s.answer(u, "no such luck")
 	s.leave()
 	p.eventually("the proxy to be gone", func() bool { return !p.whoami("web-1", nil).ControlPlane.Connected })
 	if id := p.whoami("web-1", nil); states(id) != serial || id.ControlPlane.Until.IsZero() || id.ControlPlane.Since.IsZero() {
 		t.Errorf("after it went: %+v", id)
+	}
+	p.join("web-1", nil)
+	if id := p.whoami("web-1", nil); !id.ControlPlane.Connected || len(id.Certificates) != 0 || id.LastError == nil || id.LastError.Reason != "no such luck" {
+		t.Errorf("when it is back: %+v", id)
 	}
 }
 

@@ -55,10 +55,13 @@ func (s *session) identity(now time.Time) policy.ProxyIdentity {
 // Identity is who a proxy is, or was when it was connected last.
 func (r *reconciler) Identity(key policy.Key) policy.ProxyIdentity {
 	r.mu.Lock()
-	s, id := r.sessions[key], r.known[key]
+	s, before := r.sessions[key], r.known[key]
 	r.mu.Unlock()
+	id := before
 	if s != nil {
-		id = s.identity(time.Now())
+		if id = s.identity(time.Now()); id.LastError == nil {
+			id.LastError = before.LastError
+		}
 	}
 	id.Mesh, id.Proxy, id.Seen = key.Mesh, key.Name, policy.SeenByControlPlane
 	if id.Certificates == nil {
