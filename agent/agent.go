@@ -95,6 +95,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.token.source.Load(); err != nil {
 		return err
 	}
+	sweep(a.cfg.WorkDir)
 	dir, remove, err := makeDir(a.cfg.WorkDir)
 	if err != nil {
 		return err
@@ -168,6 +169,7 @@ func wait(ctx context.Context, done <-chan struct{}) {
 const (
 	adsSocket   = "ads.sock"
 	adminSocket = "admin.sock"
+	dirPattern  = "kuma-dp-*"
 )
 
 // makeDir makes a directory that nobody else can look into, inside of parent, which is made too if it is not there; and
@@ -184,7 +186,7 @@ func makeDir(parent string) (dir string, remove func() error, err error) {
 			return "", nil, fmt.Errorf("work directory: %w", err)
 		}
 	}
-	if dir, err = os.MkdirTemp(parent, "kuma-dp-*"); err != nil {
+	if dir, err = os.MkdirTemp(parent, dirPattern); err != nil {
 		return "", nil, fmt.Errorf("work directory: %w", err)
 	}
 	return dir, func() error {

@@ -215,8 +215,8 @@ func (l *link) explain(err error) error {
 		}
 	}
 	reason := explain(err)
-	if l.stream == nil {
-		l.agent.outage.begin(reason, time.Now())
+	if now := time.Now(); l.stream == nil && !expired(l.token, now) { // of which there is another remark
+		l.agent.outage.begin(reason, now)
 	}
 	if reason == l.reason {
 		return nil

@@ -264,7 +264,7 @@ func TestDrainOfIdleEnvoy(t *testing.T) {
 func TestRenewalWithRealEnvoy(t *testing.T) {
 	t.Parallel()
 	cp := startCP(t)
-	cp.life = 2 * time.Second
+	cp.life = 3 * time.Second
 	at := serve(t, cp)
 	cfg := config(t, cp)
 	cfg.EnvoyBinary, cfg.EnvoyLogLevel, cfg.Concurrency = realEnvoy(t), "warning", 1
@@ -277,7 +277,7 @@ func TestRenewalWithRealEnvoy(t *testing.T) {
 		serials[s.PeerCertificates[0].SerialNumber.String()] = true
 		return check(s)
 	}
-	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * cp.life); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		wantHello(t, c, at)
 	}
 	if len(serials) < 3 {
