@@ -139,7 +139,7 @@ func ruleOf(e *entriesv3.AccessLogCommon) string {
 func (l accessLog) reasonOf(e *entriesv3.AccessLogCommon, peer string) string {
 	inspector := e.GetMetadata().GetFilterMetadata()["envoy.filters.listener.tls_inspector"]
 	if inspector.GetFields()["failure_reason"].GetStringValue() == "ClientHelloNotDetected" {
-		return plaintext
+		return inPlaintext
 	}
 	failure := e.GetDownstreamTransportFailureReason()
 	for _, known := range [...]struct{ text, reason string }{

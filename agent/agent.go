@@ -35,11 +35,14 @@ type Agent struct {
 	token    *credential
 	identity *identity
 	state    *state
+	ratchet  *ratchet
 	outage   outage
 	history  *history
 	metrics  *metrics
 	denials  *denials
-	base     []string // the secrets that are asked for in any case
+
+	plaintext *plaintext
+	base      []string // the secrets that are asked for in any case
 
 	leave    chan struct{} // closed when the control plane is to be told that the proxy goes
 	hurry    chan struct{} // closed when nothing is to be waited for any more
@@ -64,20 +67,23 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newMetrics(id, cred)
+	guard := newRatchet(cfg.Mesh)
+	m := newMetrics(id, cred, guard)
 	a := &Agent{
-		cfg:      cfg,
-		instance: rand.Text(),
-		base:     secretNames(cfg),
-		cp:       cp,
-		token:    cred,
-		identity: id,
-		state:    newState(),
-		history:  newHistory(),
-		metrics:  m,
-		denials:  newDenials(cfg.Log, m.denied),
-		leave:    make(chan struct{}),
-		hurry:    make(chan struct{}),
+		cfg:       cfg,
+		instance:  rand.Text(),
+		base:      secretNames(cfg),
+		cp:        cp,
+		token:     cred,
+		identity:  id,
+		state:     newState(),
+		ratchet:   guard,
+		history:   newHistory(),
+		metrics:   m,
+		denials:   newDenials(cfg.Log, m.denied),
+		plaintext: newPlaintext(),
+		leave:     make(chan struct{}),
+		hurry:     make(chan struct{}),
 	}
 	a.metrics.registry.MustRegister(expiries{a}, a.history.renewals)
 	return a, nil
@@ -134,6 +140,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group.Go(func() error { return a.token.source.Run(running) })
 	group.Go(func() error { a.token.warn(running); return nil })
 	group.Go(func() error { a.denials.run(running); return nil })
+	group.Go(func() error { a.plaintext.run(running, admin(dir), a.state.listens); return nil })
 	group.Go(func() error { defer close(parted); return a.stayConnected(running) })
 	group.Go(func() error {
 		select {

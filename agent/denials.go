@@ -19,7 +19,7 @@ const (
 	notYetValid   = "not-yet-valid"
 	revokedLeaf   = "revoked"
 	wrongMesh     = "wrong-mesh"
-	plaintext     = "plaintext"
+	inPlaintext   = "plaintext"
 	notPermitted  = "not-permitted"
 	handshake     = "handshake" // anything else; the detail has Envoy's words
 )

@@ -9,7 +9,7 @@ import (
 
 // Metrics describes what /metrics shows.
 func Metrics() prometheus.Collector {
-	m := newMetrics(nil, &credential{reloads: newReloads()})
+	m := newMetrics(nil, &credential{reloads: newReloads()}, newRatchet(""))
 	m.registry.MustRegister(expiries{}, newHistory().renewals)
 	return m.registry
 }

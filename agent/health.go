@@ -115,3 +115,16 @@ func (s *state) ready() error {
 	}
 	return nil
 }
+
+// remarks are what /ready says of responses that the agent did not take over.
+func (s *state) remarks() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lines []string
+	for _, typ := range typeOrder {
+		if why := s.kinds[typ].unfit; why != "" {
+			lines = append(lines, fmt.Sprintf("a %s of the control plane is refused, the last good one stays: %s", short(typ), why))
+		}
+	}
+	return lines
+}

@@ -12,7 +12,7 @@ type metrics struct {
 	denied    *prometheus.CounterVec
 }
 
-func newMetrics(id *identity, cred *credential) *metrics {
+func newMetrics(id *identity, cred *credential, guard *ratchet) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		connected: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -40,6 +40,6 @@ func newMetrics(id *identity, cred *credential) *metrics {
 	m.registry.MustRegister(m.connected, m.starts, m.denied, expiry, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kuma_dp_token_not_after_seconds",
 		Help: "When the token in use ends (exp), in seconds since 1970; 0 while there is none.",
-	}, cred.notAfter), cred.reloads)
+	}, cred.notAfter), cred.reloads, guard.refusals)
 	return m
 }

@@ -21,7 +21,7 @@ import (
 type content struct {
 	resources []*xds.Resource
 	endpoints []string            // the names of the endpoints that the clusters need
-	notes     map[string]xds.Note // of the inbounds, by the name of their listener
+	notes     map[string]xds.Note // by the name of the listener of an inbound, or of the cluster of a service
 	renewed   bool                // there is a new certificate
 }
 
@@ -30,7 +30,10 @@ func (a *Agent) read(r *discoveryv3.DiscoveryResponse) (content, error) {
 	var (
 		c       = content{notes: map[string]xds.Note{}}
 		secrets []*tlsv3.Secret
-		seen    = map[string]bool{}
+
+		listeners []*listenerv3.Listener
+		clusters  []*clusterv3.Cluster
+		seen      = map[string]bool{}
 	)
 	for _, packed := range r.GetResources() {
 		m, name, err := unpack(r.GetTypeUrl(), packed)
@@ -45,25 +48,39 @@ func (a *Agent) read(r *discoveryv3.DiscoveryResponse) (content, error) {
 		seen[name] = true
 		switch m := m.(type) {
 		case *tlsv3.Secret:
+			if err := a.ratchet.secret(m); err != nil {
+				return content{}, err
+			}
 			secrets = append(secrets, m)
 			continue
 		case *clusterv3.Cluster:
+			note := xds.TakeClusterNote(m)
+			r, err := resource(m)
+			if err != nil {
+				return content{}, err
+			}
 			c.endpoints = append(c.endpoints, endpointsOf(m)...)
+			c.resources, c.notes[name], clusters = append(c.resources, r), note, append(clusters, m)
+			continue
 		case *listenerv3.Listener:
 			r, note, err := withoutNote(m)
 			if err != nil {
 				return content{}, err
 			}
-			c.resources, c.notes[name] = append(c.resources, r), note
+			c.resources, c.notes[name], listeners = append(c.resources, r), note, append(listeners, m)
 			continue
 		}
 		c.resources = append(c.resources, xds.NewResource(name, packed.GetValue()))
 	}
-	if r.GetTypeUrl() != xds.TypeSecret {
-		return c, nil
-	}
 	var err error
-	c.resources, c.renewed, err = a.identity.join(secrets, time.Now())
+	switch r.GetTypeUrl() {
+	case xds.TypeSecret:
+		c.resources, c.renewed, err = a.identity.join(secrets, time.Now())
+	case xds.TypeCluster:
+		err = a.ratchet.clusters(clusters, c.notes)
+	case xds.TypeListener:
+		err = a.ratchet.listeners(listeners, c.notes)
+	}
 	return c, err
 }
 

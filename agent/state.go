@@ -36,6 +36,7 @@ type kind struct {
 	offered *xds.Set // what Envoy is given: newest, or good for as long as a new session has not taken that
 	good    *xds.Set // what Envoy took last
 	refusal string   // why Envoy refused newest, in its own words; "" if it did not
+	unfit   string   // why the agent itself did not take over the newest response; "" if it did
 	names   []string // what Envoy asks for by name
 	asked   bool     // the session has asked for this type
 	took    string   // the version that the session has taken; "" if none yet
@@ -72,7 +73,7 @@ func (s *state) receive(typ, version, nonce string, resources []*xds.Resource, e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.kinds[typ]
-	k.last = response{version: version, nonce: nonce}
+	k.last, k.unfit = response{version: version, nonce: nonce}, ""
 	k.open = &response{version: version, nonce: nonce}
 	for _, r := range resources {
 		k.open.names = append(k.open.names, r.Name)
@@ -93,7 +94,7 @@ func (s *state) receive(typ, version, nonce string, resources []*xds.Resource, e
 func (s *state) refuse(typ, version, nonce, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kinds[typ].open = &response{version: version, nonce: nonce, refusal: reason}
+	s.kinds[typ].open, s.kinds[typ].unfit = &response{version: version, nonce: nonce, refusal: reason}, reason
 }
 
 // replace makes set the newest of its kind, unless that is what it was.
@@ -292,4 +293,12 @@ func (s *state) acked(k *kind, version string) {
 			k.open = &response{version: k.last.version, nonce: k.last.nonce}
 		}
 	}
+}
+
+// listens reports whether Envoy has acknowledged the newest listeners.
+func (s *state) listens() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.kinds[xds.TypeListener]
+	return k.newest != nil && k.took == k.newest.Version()
 }

@@ -154,6 +154,7 @@ func receive(ctx context.Context, stream discoveryv3.AggregatedDiscoveryService_
 // run asks, takes in and answers until the stream ends or the agent leaves, which is the end without an error.
 func (u *upstream) run() error {
 	u.take(u.first)
+	u.agent.plaintext.tell() // this control plane has not been told, or may have forgotten
 	now := time.Now()
 	if u.token.Claims.ExpiresAt.After(u.former.Claims.ExpiresAt) {
 		u.agent.identity.hasten(u.former.Claims.ExpiresAt, now)
@@ -173,6 +174,11 @@ func (u *upstream) run() error {
 		case r := <-u.responses:
 			u.take(r)
 		case <-u.agent.state.said:
+		case <-u.agent.plaintext.news:
+			if err := u.report(); err != nil && !errors.Is(err, io.EOF) { // io.EOF: failed has the reason
+				stop()
+				return err
+			}
 		case <-renewal:
 			if err := u.renew(); err != nil {
 				stop()
@@ -239,6 +245,7 @@ func (u *upstream) take(r *discoveryv3.DiscoveryResponse) {
 	}
 	if sub.typ == xds.TypeListener {
 		u.agent.denials.learn(c.notes)
+		u.agent.plaintext.watch(c.notes, time.Now())
 	}
 	u.agent.state.receive(sub.typ, r.GetVersionInfo(), r.GetNonce(), c.resources, c.endpoints)
 }

@@ -74,7 +74,7 @@ func (a *Agent) serveIdentity(w http.ResponseWriter, _ *http.Request) {
 
 // remarks are what people should know although the proxy is ready, a line each.
 func (a *Agent) remarks(now time.Time) []string {
-	lines := append(a.outage.remarks(), a.token.remarks(now)...)
+	lines := slices.Concat(a.outage.remarks(), a.token.remarks(now), a.state.remarks())
 	if s := a.identity.overdue(a.renewable(now), now); s != nil {
 		line := fmt.Sprintf("the certificate %s should have been renewed at %s; it ends at %s", certs.Serial(s.chain[0]), at(s.renew), at(s.notAfter()))
 		if e := a.history.lastError(); e != nil {

@@ -28,7 +28,8 @@ func (m *meshIndex) enter(d *policy.Dataplane) bool {
 
 // judge takes the instances of a Dataplane away that may not be in the mesh, and gives those back that may again.
 func (m *meshIndex) judge(d *policy.Dataplane) {
-	barred := m.mesh != nil && m.mesh.Admit(d) != nil
+	mesh := m.newest()
+	barred := mesh != nil && mesh.Admit(d) != nil
 	if barred == m.barred[d.Name] {
 		return
 	}

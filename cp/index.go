@@ -25,6 +25,7 @@ type index struct {
 // asked for.
 type meshIndex struct {
 	mesh        *policy.Mesh // nil until there is one of that name
+	next        *policy.Mesh // what it will be when nobody speaks mTLS any more; nil if it is that already
 	dataplanes  map[string]*policy.Dataplane
 	permissions map[string]*policy.TrafficPermission
 	secrets     map[string]*policy.Secret
@@ -33,6 +34,8 @@ type meshIndex struct {
 	endpoints map[string]*xds.Endpoints // by cluster
 	changed   map[string]bool           // the clusters whose endpoints may have changed since
 	away      map[string]bool           // the Dataplanes, by name, whose proxies have left or are not there yet
+	deaf      map[string]bool           // ... whose proxies may not take mTLS yet
+	speaking  map[string]bool           // ... whose proxies dial under mTLS and are to stop; nil if none are to
 	permitted map[string]verdict        // by the tags of an inbound
 
 	former map[string]*policy.Dataplane // by name, what proxies still are that have not taken yet what their Dataplane is now
@@ -91,7 +94,8 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 	switch e.Key.Type {
 	case policy.TypeMesh:
 		m := x.at(e.Key.Name)
-		m.mesh, _ = e.Resource.(*policy.Mesh)
+		mesh, _ := e.Resource.(*policy.Mesh)
+		m.setMesh(mesh, x.live)
 		m.doubted = true
 		for _, d := range m.dataplanes {
 			m.judge(d)
@@ -120,6 +124,7 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 			delete(m.away, e.Key.Name)
 			delete(m.former, e.Key.Name)
 			delete(m.barred, e.Key.Name)
+			delete(m.deaf, e.Key.Name)
 		case old != nil && m.former[d.Name] == nil && x.live && (d.Labels[labelLifetime] == lifetimeSession || x.connected != nil && x.connected(e.Key)):
 			m.former[d.Name] = old // until its proxy has taken what is new
 		case old == nil && x.live && d.Labels[labelLifetime] == lifetimeSession:
@@ -194,7 +199,8 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 		return nil, nil, err
 	}
 	services := d.Services()
-	v := &xds.View{Mesh: d.Mesh, Service: services[0], MTLS: auth != nil}
+	v := &xds.View{Mesh: d.Mesh, Service: services[0], MTLS: auth != nil, Mode: m.mode()}
+	v.MeshCreated, v.MeshChanged = m.mesh.CreationTime.UnixNano(), m.mesh.ModificationTime.UnixNano()
 	if auth != nil {
 		v.Roots, v.Withdrawn = auth.pem, m.withdrawnBy()
 		v.Names = m.namesOf(d)
@@ -204,10 +210,10 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 		if in.State == policy.StateIgnored {
 			continue
 		}
-		permit, note := verdict{}, xds.Note{Mode: xds.ModeOff}
+		permit, note := verdict{}, xds.Note{Mode: v.Mode}
 		if auth != nil {
 			permit = m.permit(in.Tags)
-			note = xds.Note{Mode: policy.ModeStrict, Permission: permit.name, PermissionVersion: permit.version}
+			note = xds.Note{Mode: v.Mode, Permission: permit.name, PermissionVersion: permit.version}
 		}
 		v.Inbounds = append(v.Inbounds, xds.Inbound{
 			Listen: d.Listen(in), Workload: d.Workload(in), Service: in.Service(), Protocol: in.Protocol(),
@@ -218,7 +224,7 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 		out := &d.Networking.Outbound[i]
 		v.Outbounds = append(v.Outbounds, xds.Outbound{
 			Listen: out.Listen(), Service: out.Service(), Protocol: m.protocol(out.Service()),
-			Endpoints: m.endpointsOf(out.Tags),
+			Endpoints: m.endpointsOf(out.Tags), Plain: m.inPlaintext(out.Service()),
 		})
 	}
 	return v, auth, nil

@@ -20,6 +20,7 @@ type insight struct {
 	faults       map[string]string    // what is wrong on this side
 	lastError    policy.IdentityError // what was wrong last
 	leaf         *x509.Certificate    // of the first service; nil if there is none
+	plaintext    []policy.InboundMTLS
 }
 
 func newInsight(instanceID string, now time.Time) insight {
@@ -121,7 +122,7 @@ func (i *insight) overview() policy.DataplaneInsight {
 	for _, reason := range i.rejections {
 		s.Status.LastRejection = reason
 	}
-	return policy.DataplaneInsight{Subscriptions: []policy.Subscription{s}, MTLS: i.mtls}
+	return policy.DataplaneInsight{Subscriptions: []policy.Subscription{s}, MTLS: i.mtls, Plaintext: i.plaintext}
 }
 
 // newID is a random UUID, version 4.

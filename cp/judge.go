@@ -68,7 +68,7 @@ func (r *reconciler) judgeMembers(mesh string) {
 	for name := range m.barred {
 		d := m.dataplanes[name]
 		if s := r.connected(d.Key()); s != nil {
-			_, err := refusal(m.mesh.Admit(d))
+			_, err := refusal(m.newest().Admit(d))
 			s.end(err)
 		}
 	}

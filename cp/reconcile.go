@@ -42,6 +42,9 @@ type reconciler struct {
 	joined   []*session
 	ready    []settlement
 	parted   []parting
+	hearing  []*session
+	silenced []policy.Key
+	off      []*policy.Mesh // whose time has come
 }
 
 // settlement is that the proxy of a session has taken all of a Dataplane.
@@ -246,6 +249,7 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 			}
 		case <-r.wake:
 			r.comeAndGo(now, waiting, leavers)
+			r.switchOver(now)
 		case <-pause:
 			now, waiting, pause = waiting, map[string]bool{}, nil
 		case <-refresh.C:
@@ -309,6 +313,7 @@ func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[s
 		r.judgeDataplane(e, s)
 		r.judgeMembers(mesh)
 	case policy.TypeMesh:
+		r.awaitSilence(mesh)
 		r.judgeMembers(mesh)
 	}
 }
@@ -332,6 +337,7 @@ func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures
 		if r.connected(key) != nil {
 			continue
 		}
+		r.silent(key)
 		if p.session.registered {
 			leavers.expect(key, p.left)
 		}

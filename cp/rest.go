@@ -106,6 +106,7 @@ func (a *api) routes() []route {
 		{"POST", "/meshes/{mesh}/signing-keys", administrators, "Could not make a signing key", a.makeSigningKey},
 		{"GET", "/meshes/{mesh}/trust", everybody, "Could not retrieve the trust of the mesh", a.getTrust},
 		{"POST", "/meshes/{mesh}/trust/rotate", administrators, "Could not rotate the CA", a.rotateTrust},
+		{"GET", "/meshes/{mesh}/_mtls", everybody, "Could not retrieve the state of mTLS", a.mtls},
 		{"GET", "/meshes/{mesh}/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_overview", everybody, "Could not retrieve a dataplane overview", a.getOverview},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_identity", everybody, "Could not retrieve the identity of a dataplane", a.getIdentity},

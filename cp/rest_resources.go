@@ -132,10 +132,15 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 				return out.warnings, err
 			})
 		}
+		plaintext, err := a.stillPlaintext(r.Context(), res)
+		if err != nil {
+			return answer{}, err
+		}
 		out, err := rs.put(r.Context(), res)
 		if err != nil {
 			return answer{}, err
 		}
+		out.warnings = append(out.warnings, plaintext...)
 		ans := answer{status: http.StatusOK, body: putBody{out.warnings}}
 		if out.created {
 			ans.status = http.StatusCreated

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -37,6 +38,7 @@ type session struct {
 	end        func(error)
 	delivery   delivery
 
+	speaks atomic.Bool // the proxy dials under mTLS
 	// The stream's goroutine's own.
 	ids      identities
 	leaf     *svid // of the first service, as the insight has it
@@ -219,8 +221,12 @@ const maxReason = 4 << 10
 
 // Observe implements [xds.Session].
 func (s *session) Observe(e xds.Event) {
-	if e.Kind == xds.Subscribed {
+	switch e.Kind {
+	case xds.Subscribed:
 		s.subscribed(e)
+		return
+	case xds.Reported:
+		s.reported(e.Node)
 		return
 	}
 	if e.Kind == xds.Nacked {
@@ -242,6 +248,9 @@ func (s *session) Observe(e xds.Event) {
 	s.delivery.observe(e, s.use)
 	if e.Type == xds.TypeSecret && e.Kind != xds.Sent {
 		s.reconciler.rotations.look(s.key.Mesh)
+	}
+	if e.Kind == xds.Acked && e.Type == xds.TypeCluster {
+		s.dials(e)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -49,6 +49,9 @@ func (b *Backend) LeafLife() time.Duration {
 	return b.DPCert.Rotation.Expiration.Std()
 }
 
+// Permissive reports whether inbounds take plaintext as well.
+func (b *Backend) Permissive() bool { return b.Mode == ModePermissive }
+
 // RequestTimeout is how long the making of a certificate may take, 0 where the backend does not say.
 func (b *Backend) RequestTimeout() time.Duration {
 	if b.DPCert == nil {
@@ -72,8 +75,8 @@ func (p *problems) checkBackend(at, mesh string, b *Backend) {
 	if b.Type == "" {
 		p.add(at+".type", "must be given, such as %s or %s", BackendBuiltin, BackendProvided)
 	}
-	if b.Mode != "" && b.Mode != ModeStrict {
-		p.add(at+".mode", "must be %s; nothing else is enforced here", ModeStrict)
+	if b.Mode != "" && b.Mode != ModeStrict && b.Mode != ModePermissive {
+		p.add(at+".mode", "must be %s or %s", ModeStrict, ModePermissive)
 	}
 	if leaf := b.LeafLife(); leaf < minLife || leaf > maxLeafLife {
 		p.add(at+".dpCert.rotation.expiration", "must be between %v and %v", Duration(minLife), Duration(maxLeafLife))

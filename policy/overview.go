@@ -19,6 +19,9 @@ type DataplaneSpec struct {
 type DataplaneInsight struct {
 	Subscriptions []Subscription `json:"subscriptions,omitempty"`
 	MTLS          *MTLSInsight   `json:"mTLS,omitempty"`
+	// Plaintext is who came without mTLS to which listener, as the proxy reported it last; nil if it reported nothing. It
+	// is shown elsewhere: see [MeshMTLS].
+	Plaintext []InboundMTLS `json:"-"`
 }
 
 // Online reports whether the proxy has a stream open now.

@@ -138,7 +138,8 @@ func TestMeshValidate(t *testing.T) {
 			m.MTLS.Backends = append(m.MTLS.Backends, policy.Backend{Name: "ca-2", Type: "provided"})
 		}, ""},
 		{"no type", backend(func(b *policy.Backend) { b.Type = "" }), "mtls.backends[0].type: must be given"},
-		{"permissive", backend(func(b *policy.Backend) { b.Mode = "PERMISSIVE" }), "mtls.backends[0].mode: must be STRICT"},
+		{"permissive", backend(func(b *policy.Backend) { b.Mode = "PERMISSIVE" }), ""},
+		{"mode", backend(func(b *policy.Backend) { b.Mode = "permissive" }), "mtls.backends[0].mode: must be STRICT or PERMISSIVE"},
 		{"default mode", backend(func(b *policy.Backend) { b.Mode = "" }), ""},
 		{"no leaf life", backend(func(b *policy.Backend) { b.DPCert = &policy.DPCert{} }), "mtls.backends[0].dpCert.rotation.expiration: between 10s and 90d"},
 		{"default life", backend(func(b *policy.Backend) { b.DPCert, b.Conf = nil, "" }), ""},

@@ -29,14 +29,14 @@ func (b *Builder) Build(v *View) (*Snapshot, error) {
 		s.add(&s.clusters, workloadKey{in.Workload, in.Protocol}, workloadCluster(in))
 		key := inboundKey{
 			v.Mesh, in.Listen, in.Workload, in.Service, in.Protocol, v.MTLS, in.Service == v.Service,
-			textOf(in.Sources), strings.Join(in.Callers, " "), v.Withdrawn.rounds(in.Callers), v.Notes, v.noteOf(in),
+			textOf(in.Sources), strings.Join(in.Callers, " "), v.Withdrawn.rounds(in.Callers), v.Mode, v.Notes, v.noteOf(in),
 		}
 		s.add(&s.listeners, key, b.inboundListener(v, in))
 	}
 	for i := range v.Outbounds {
 		out := &v.Outbounds[i]
 		cluster := out.Endpoints.Cluster
-		s.add(&s.clusters, clusterKey{v.Mesh, v.Service, v.Names, out.Service, cluster, out.Protocol, v.MTLS}, serviceCluster(v, out))
+		s.add(&s.clusters, clusterKey{v.Mesh, v.Service, v.Names, out.Service, cluster, out.Protocol, v.MTLS && !out.Plain, v.clusterNote()}, serviceCluster(v, out))
 		s.add(&s.endpoints, out.Endpoints, loadAssignment(out.Endpoints))
 		s.add(&s.listeners, outboundKey{out.Listen, cluster, out.Protocol, v.Withdrawn.round(out.Service)}, outboundListener(v, out))
 	}
@@ -65,7 +65,7 @@ type (
 		protocol         policy.Protocol
 		mtls, first      bool
 		sources, callers string
-		rounds           string
+		rounds, mode     string
 		notes            bool
 		note             Note
 	}
@@ -73,6 +73,7 @@ type (
 		mesh, source, names, service, cluster string
 		protocol                              policy.Protocol
 		mtls                                  bool
+		note                                  Note
 	}
 	// chainKey leaves out where the listener listens, which only TCP's statistics are named for.
 	chainKey struct {

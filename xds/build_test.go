@@ -64,7 +64,7 @@ func views() map[string]*xds.View {
 				{
 					Listen: at("10.0.0.9:80"), Workload: at("127.0.0.1:8080"), Service: "web", Protocol: policy.ProtocolHTTP,
 					Sources: []policy.Source{{Service: "front"}}, Callers: []string{"front"},
-					Note:    xds.Note{Mode: policy.ModeStrict, Permission: "front-web", PermissionVersion: 7},
+					Note: xds.Note{Mode: policy.ModeStrict, Permission: "front-web", PermissionVersion: 7},
 				},
 				{
 					Listen: at("10.0.0.9:81"), Workload: at("127.0.0.1:8081"), Service: "web-admin", Protocol: policy.ProtocolTCP,
@@ -81,6 +81,19 @@ func views() map[string]*xds.View {
 			}},
 			Outbounds: []xds.Outbound{
 				{Listen: at("127.0.0.1:1002"), Service: "db", Protocol: policy.ProtocolTCP, Endpoints: &xds.Endpoints{Cluster: "db"}},
+			},
+		},
+		"permissive": {
+			Mesh: "default", Service: "web", MTLS: true, Mode: policy.ModePermissive, Roots: roots,
+			Inbounds: []xds.Inbound{
+				{
+					Listen: at("10.0.0.9:80"), Workload: at("127.0.0.1:8080"), Service: "web", Protocol: policy.ProtocolHTTP,
+					Sources: []policy.Source{{Service: "client"}}, Callers: []string{"client"},
+				},
+				{
+					Listen: at("10.0.0.9:81"), Workload: at("127.0.0.1:8081"), Service: "web-admin", Protocol: policy.ProtocolTCP,
+					Sources: []policy.Source{{}}, Callers: []string{"client"},
+				},
 			},
 		},
 		"permitted": {
@@ -259,7 +272,7 @@ func TestManySources(t *testing.T) {
 	if err := proto.Unmarshal(build(t, v).Listeners.All()[0].Body, &l); err != nil {
 		t.Fatal(err)
 	}
-	if len(l.FilterChains) != 128 || !strings.Contains(protojson.Format(l.DefaultFilterChain), "spiffe://default/s299") {
+	if len(l.FilterChains) != 128+1 || !strings.Contains(protojson.Format(l.DefaultFilterChain), "spiffe://default/s299") {
 		t.Errorf("%d chains, and the default one is %v", len(l.FilterChains), l.DefaultFilterChain)
 	}
 }

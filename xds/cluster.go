@@ -43,8 +43,9 @@ func serviceCluster(v *View, out *Outbound) named {
 			EdsClusterConfig:              &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromADS()},
 			ConnectTimeout:                durationpb.New(connectTimeout),
 			TypedExtensionProtocolOptions: protocolOptions(out.Protocol),
+			Metadata:                      v.clusterNote().metadata(),
 		}
-		if v.MTLS {
+		if v.MTLS && !out.Plain {
 			c.TransportSocket = upstreamTLS(v.Mesh, v.Service, out.Service)
 			c.Metadata = identified(v.Names)
 		}

@@ -31,8 +31,8 @@ func (b *Builder) inboundListener(v *View, in *Inbound) named {
 			Name:             name,
 			Address:          address(in.Listen),
 			TrafficDirection: corev3.TrafficDirection_INBOUND,
+			Metadata:         v.noteOf(in).metadata(),
 		}
-		v.noteOf(in).attach(l)
 		if !v.MTLS {
 			l.FilterChains = []*listenerv3.FilterChain{{Filters: inboundFilters(in, nil, false, nil)}}
 			return l
@@ -46,8 +46,15 @@ func (b *Builder) inboundListener(v *View, in *Inbound) named {
 			l.FilterChains = append(l.FilterChains, b.inboundChain(v, in, caller))
 		}
 		l.DefaultFilterChain = b.inboundChain(v, in, "")
+		waitForFirstBytes(l, in.Protocol)
+		l.FilterChains = append(l.FilterChains, b.besides(v, in, l.DefaultFilterChain)...)
 		return l
 	}}
+}
+
+// open reports whether the default chain lets peers in: those that no chain was made for.
+func (in *Inbound) open() bool {
+	return len(in.Callers) > maxChains || slices.ContainsFunc(in.Sources, func(s policy.Source) bool { return s.Service == "" })
 }
 
 // inboundChain is the filter chain for one service, or the default one for "".
@@ -61,7 +68,7 @@ func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.
 		protocol: in.Protocol, workload: in.Workload, round: v.Withdrawn.round(source), notes: v.Notes,
 		// Who is let in has a chain of its own, so whoever comes to the default one is as a rule denied. It keeps no
 		// connection: the next one may come to a chain that was made for it meanwhile.
-		once: source == "" && len(in.Callers) <= maxChains && !slices.ContainsFunc(sources, func(s policy.Source) bool { return s.Service == "" }),
+		once: source == "" && !in.open(),
 	}
 	if !isHTTP(in.Protocol) {
 		key.listen = in.Listen
@@ -71,6 +78,8 @@ func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.
 			Name:            chainName(cmp.Or(source, "default"), key.round),
 			TransportSocket: downstreamTLS(v.Mesh, IdentitySecretName(v.Mesh, in.Service, in.Service == v.Service)),
 			Filters:         inboundFilters(in, allow(v.Mesh, sources), key.once, v.deniedRequests(in)),
+
+			TransportSocketConnectTimeout: handshakeWithin(in.Protocol),
 		}
 		if source != "" {
 			c.FilterChainMatch = &listenerv3.FilterChainMatch{

@@ -58,6 +58,10 @@ func (st *stream) handle(r *request) error {
 	if r.node != nil && r.node.GetId() != st.nodeID {
 		return status.Errorf(codes.InvalidArgument, "the node id changed from %q within a stream", st.nodeID)
 	}
+	if r.typ == TypeReport {
+		st.session.Observe(Event{Kind: Reported, Type: r.typ, Node: r.node})
+		return nil
+	}
 	i := slices.Index(types[:], r.typ)
 	if i < 0 {
 		return nil // nothing of that type exists here, and nobody waits for it

@@ -24,12 +24,14 @@ func downstreamTLS(mesh, identity string) *corev3.TransportSocket {
 
 // upstreamTLS is how a proxy of the source service dials one of the destination: as itself, and nobody else may answer.
 func upstreamTLS(mesh, source, destination string) *corev3.TransportSocket {
+	common := commonTLS(mesh, IdentitySecretName(mesh, source, true), &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_Exact{Exact: spiffeID(mesh, destination)},
+	})
+	common.AlpnProtocols = []string{meshProtocol}
 	return transportSocket(&tlsv3.UpstreamTlsContext{
-		Sni:            ServerName(source, destination, mesh),
-		MaxSessionKeys: wrapperspb.UInt32(0),
-		CommonTlsContext: commonTLS(mesh, IdentitySecretName(mesh, source, true), &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: spiffeID(mesh, destination)},
-		}),
+		Sni:              ServerName(source, destination, mesh),
+		MaxSessionKeys:   wrapperspb.UInt32(0),
+		CommonTlsContext: common,
 	})
 }
 

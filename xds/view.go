@@ -17,6 +17,11 @@ type View struct {
 	Outbounds []Outbound
 	// MTLS is whether traffic in the mesh is encrypted and permissions hold.
 	MTLS bool
+	// Mode is what an operator has said of plaintext at the inbounds: policy.ModeStrict, policy.ModePermissive or [ModeOff].
+	// It says nothing where MTLS is false; "" is policy.ModeStrict.
+	Mode string
+	// MeshCreated and MeshChanged are for the notes, see [Note].
+	MeshCreated, MeshChanged int64
 	// Notes is whether there is an agent: then listeners carry a [Note] each, for it to read and to take off, and it is
 	// told what Envoy denies.
 	Notes bool
@@ -78,6 +83,8 @@ type Outbound struct {
 	Service   string
 	Protocol  policy.Protocol
 	Endpoints *Endpoints
+	// Plain is whether the service is dialled in plaintext although the mesh has mTLS: not all of its proxies take that yet.
+	Plain bool
 }
 
 // Endpoints are where a cluster's instances are. They are not changed once made: other endpoints are another value.
@@ -101,7 +108,8 @@ func (w *Withdrawn) rounds(services []string) string {
 // Equal reports whether two views give the same configuration. Endpoints and Withdrawn are compared by
 // identity.
 func (v *View) Equal(o *View) bool {
-	return v.Mesh == o.Mesh && v.Service == o.Service && v.Names == o.Names && v.MTLS == o.MTLS && v.Notes == o.Notes && v.Roots == o.Roots && v.Withdrawn == o.Withdrawn &&
+	return v.Mesh == o.Mesh && v.Service == o.Service && v.Names == o.Names && v.MTLS == o.MTLS && v.Mode == o.Mode &&
+		v.MeshCreated == o.MeshCreated && v.MeshChanged == o.MeshChanged && v.Notes == o.Notes && v.Roots == o.Roots && v.Withdrawn == o.Withdrawn &&
 		slices.Equal(v.Outbounds, o.Outbounds) && slices.EqualFunc(v.Inbounds, o.Inbounds, Inbound.equal)
 }
 

@@ -20,6 +20,10 @@ const (
 	TypeSecret   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 )
 
+// TypeReport is the type in a request that asks for nothing: the client has something to say, in the metadata of its node.
+// There is no answer. A server that does not know it passes it over.
+const TypeReport = "type.googleapis.com/koguma.Report"
+
 // Types are the types that are served, in the order in which a change of several of them goes out: what is referred to
 // comes before what refers to it.
 var types = [...]string{TypeSecret, TypeCluster, TypeEndpoint, TypeListener}
@@ -56,13 +60,15 @@ const (
 	Acked
 	// Nacked: the client refused the set with this version, and keeps what it had.
 	Nacked
+	// Reported: the client says something, and asks for nothing.
+	Reported
 )
 
 // Event is something that happened on a stream.
 type Event struct {
 	Kind    EventKind
 	Type    string       // a type URL
-	Node    *corev3.Node // Subscribed: nil where the request carried none
+	Node    *corev3.Node // Subscribed, Reported: nil where the request carried none
 	Names   []string     // Subscribed: what the stream asks for by name, sorted; nil if it asks for all
 	Version string       // Acked, Nacked: the version of the Set
 	Reason  string       // Nacked: the client's own words

@@ -1,0 +1,101 @@
+package cp
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"koguma/policy"
+)
+
+// mtls answers how the traffic of a mesh is protected.
+func (a *api) mtls(r *http.Request) (answer, error) {
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	name := r.PathValue("mesh")
+	if err := a.checkMesh(r, name); err != nil {
+		return answer{}, err
+	}
+	m, err := a.resources.mesh(r.Context(), name)
+	if err != nil {
+		return answer{}, err
+	}
+	state := policy.MeshMTLS{Mesh: name, Mode: modeOf(m)}
+	if b := m.Enabled(); b != nil {
+		state.Backend = b.Name
+	}
+	if state.Items, err = a.inbounds(r.Context(), name); err != nil {
+		return answer{}, err
+	}
+	state.Total = len(state.Items)
+	return answer{body: state}, nil
+}
+
+// inbounds are those of a mesh with what was reported of them, sorted by proxy.
+func (a *api) inbounds(ctx context.Context, mesh string) ([]policy.InboundMTLS, error) {
+	dataplanes, err := a.resources.store.List(ctx, policy.TypeDataplane, mesh)
+	if err != nil {
+		return nil, err
+	}
+	all := []policy.InboundMTLS{}
+	for _, d := range dataplanes {
+		all = append(all, inboundsOf(d.(*policy.Dataplane), a.watcher.Insight(d.Metadata().Key()))...)
+	}
+	slices.SortStableFunc(all, func(x, y policy.InboundMTLS) int { return cmp.Compare(x.Proxy, y.Proxy) })
+	return all, nil
+}
+
+// recently is how long ago plaintext counts for who makes a mesh strict. maxNamed is how many inbounds a warning names.
+const (
+	recently = time.Hour
+	maxNamed = 10
+)
+
+// stillPlaintext warns who makes a permissive mesh strict of those who would be cut off by that, as far as it is known.
+func (a *api) stillPlaintext(ctx context.Context, r policy.Resource) ([]string, error) {
+	m, ok := r.(*policy.Mesh)
+	if !ok || modeOf(m) != policy.ModeStrict {
+		return nil, nil
+	}
+	old, err := a.resources.find(ctx, m.Key())
+	if err != nil || old == nil || modeOf(old.(*policy.Mesh)) != policy.ModePermissive {
+		return nil, err
+	}
+	all, err := a.inbounds(ctx, m.Name)
+	if err != nil {
+		return nil, err
+	}
+	var spoken, unknown []string
+	for _, in := range all {
+		where := fmt.Sprintf("%s at %s (%s)", in.Service, in.Address, in.Proxy)
+		switch {
+		case in.Since.IsZero():
+			unknown = append(unknown, where)
+		case time.Since(in.LastSeen) < recently:
+			spoken = append(spoken, where)
+		}
+	}
+	var warnings []string
+	if len(spoken) > 0 {
+		warnings = append(warnings, fmt.Sprintf("within the last hour somebody came without mTLS, and is refused from now on, to %s; "+
+			"kumactl inspect mtls -m %s shows how many", named(spoken), m.Name))
+	}
+	if len(unknown) > 0 {
+		warnings = append(warnings, fmt.Sprintf("nothing is known of who comes without mTLS to %s", named(unknown)))
+	}
+	return warnings, nil
+}
+
+// named lists the first few of many.
+func named(all []string) string {
+	s := strings.Join(all[:min(len(all), maxNamed)], ", ")
+	if more := len(all) - maxNamed; more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	return s
+}
