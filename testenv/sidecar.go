@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,7 +20,7 @@ import (
 // Proxy says what a proxy is to be like.
 type Proxy struct {
 	// Serves are its services, the first of which it is towards others: "backend", or "database:tcp" for one that does
-	// not speak HTTP. Each has a workload of its own. One at least.
+	// not speak HTTP, "api:grpc" for one that speaks HTTP/2. Each has a workload of its own. One at least.
 	Serves []string
 	Dials  []string          // the services that it has an outbound for
 	Name   string            // "": the first service and "-1"
@@ -75,9 +76,10 @@ func (m *Mesh) Node(p Proxy) *Node {
 	d.Networking.Address = n.Address
 	for i, s := range p.Serves {
 		service, protocol, _ := strings.Cut(s, ":")
-		serve := ServeTCP
-		if protocol == "" {
-			protocol, serve = "http", func() (*Workload, error) { return ServeHTTP(name) }
+		protocol = cmp.Or(protocol, "http")
+		serve := func() (*Workload, error) { return ServeHTTP(name) }
+		if protocol == "tcp" {
+			serve = ServeTCP
 		}
 		w, err := serve()
 		if err != nil {
