@@ -13,6 +13,12 @@ import (
 	"koguma/policy"
 )
 
+// provisionerKey is a private key, and the id by which the step-ca knows it.
+type provisionerKey struct {
+	id  string
+	key *ecdsa.PrivateKey
+}
+
 // jwk is a key in JSON (RFC 7517). Ciphertext is there if it is encrypted.
 type jwk struct {
 	Type       string `json:"kty"`

@@ -47,11 +47,7 @@ func (provided) Seal(mesh string, b *policy.Backend) (map[string][]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	secrets := conf.Key.seal(mesh, b)
-	if secrets != nil {
-		b.Conf, err = policy.DocumentOf(conf)
-	}
-	return secrets, err
+	return sealKey(mesh, b, &conf, &conf.Key)
 }
 
 // KeySecret implements [Keeper].

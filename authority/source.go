@@ -111,13 +111,15 @@ func (f files) Stale() bool {
 	})
 }
 
-// seal moves a key that is inline into a secret, and returns that.
-func (s *source) seal(mesh string, b *policy.Backend) map[string][]byte {
-	key := s.inline()
-	if key == nil {
-		return nil
+// sealKey moves a key that is inline into a secret, which it returns: conf, whose key it is, refers to that, and b has conf.
+func sealKey(mesh string, b *policy.Backend, conf any, key *source) (map[string][]byte, error) {
+	data := key.inline()
+	if data == nil {
+		return nil, nil
 	}
 	name := policy.ProvidedKeyName(mesh, b.Name)
-	*s = source{Secret: name}
-	return map[string][]byte{name: key}
+	*key = source{Secret: name}
+	var err error
+	b.Conf, err = policy.DocumentOf(conf)
+	return map[string][]byte{name: data}, err
 }

@@ -1,9 +1,6 @@
 package authority
 
 import (
-	"context"
-	"crypto/ecdsa"
-	"crypto/x509"
 	"net/url"
 	"strings"
 
@@ -70,11 +67,7 @@ func (step) Seal(mesh string, b *policy.Backend) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets := conf.Key.seal(mesh, b)
-	if secrets != nil {
-		b.Conf, err = policy.DocumentOf(conf)
-	}
-	return secrets, err
+	return sealKey(mesh, b, &conf, &conf.Key)
 }
 
 // KeySecret implements [Keeper].
@@ -109,27 +102,4 @@ func (step) Open(_ string, b *policy.Backend, secret func(name string) []byte) (
 		files: r.files, url: conf.URL, signURL: strings.TrimSuffix(conf.URL, "/") + "/1.0/sign",
 		provisioner: conf.Provisioner, key: key, roots: roots, client: newStepClient(roots), turns: make(chan struct{}, maxTurns),
 	}, nil
-}
-
-// provisionerKey is a private key, and the id by which the step-ca knows it.
-type provisionerKey struct {
-	id  string
-	key *ecdsa.PrivateKey
-}
-
-// Roots implements [Authority].
-func (a *stepCA) Roots() []*x509.Certificate { return a.roots }
-
-// Remote implements [Remote].
-func (a *stepCA) Remote() string { return "the step-ca at " + a.url }
-
-// Issue implements [certs.Issuer].
-func (a *stepCA) Issue(ctx context.Context, r certs.Request) ([]*x509.Certificate, error) {
-	select {
-	case a.turns <- struct{}{}:
-		defer func() { <-a.turns }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	return a.issue(ctx, r)
 }

@@ -65,6 +65,12 @@ func newStepClient(roots []*x509.Certificate) *http.Client {
 	}
 }
 
+// Roots implements [Authority].
+func (a *stepCA) Roots() []*x509.Certificate { return a.roots }
+
+// Remote implements [Remote].
+func (a *stepCA) Remote() string { return "the step-ca at " + a.url }
+
 // signRequest is what the step-ca is sent.
 type signRequest struct {
 	CSR       string    `json:"csr"`
@@ -79,8 +85,14 @@ type signResponse struct {
 	Message   string   `json:"message"`
 }
 
-// issue asks for a certificate, and believes nothing of the answer that was not asked for.
-func (a *stepCA) issue(ctx context.Context, r certs.Request) ([]*x509.Certificate, error) {
+// Issue implements [certs.Issuer]. It believes nothing of the answer that was not asked for.
+func (a *stepCA) Issue(ctx context.Context, r certs.Request) ([]*x509.Certificate, error) {
+	select {
+	case a.turns <- struct{}{}:
+		defer func() { <-a.turns }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	now := time.Now()
 	ott, err := a.token(r, now)
 	if err != nil {
