@@ -62,12 +62,10 @@ type svid struct {
 }
 
 // renewalPoint is the share of its life after which a certificate is renewed, give or take renewalSpread, so that those
-// that were made together are not renewed together. Its life begins when it is made, which is backdate after the
-// beginning that it names.
+// that were made together are not renewed together.
 const (
 	renewalPoint  = 2.0 / 3
 	renewalSpread = 0.1
-	backdate      = time.Minute
 )
 
 // want is a certificate that a proxy should have.
@@ -158,21 +156,21 @@ func (ids *identities) complete(all []want) bool {
 	return !slices.ContainsFunc(all, func(w want) bool { return w.served && !ids.svids[w.secret].is(w) })
 }
 
-func newSVID(o order, chain []*x509.Certificate, key crypto.Signer) *svid {
+// newSVID is a certificate that the proxy has since begin.
+func newSVID(o order, chain []*x509.Certificate, key crypto.Signer, begin time.Time) *svid {
 	var keyPEM []byte
 	if key != nil {
 		keyPEM, _ = certs.EncodeKey(key) // an EC key, which always encodes
 	}
 	return &svid{
-		order: o, leaf: chain[0], renewAt: renewal(chain[0]),
+		order: o, leaf: chain[0], renewAt: renewal(chain[0], begin),
 		secret: xds.TLSSecret(o.name, certs.EncodeChain(chain), keyPEM),
 	}
 }
 
-// renewal is when a certificate is due: never within a second, for one that a token is about to end would be made again
-// and again.
-func renewal(leaf *x509.Certificate) time.Time {
-	begin := leaf.NotBefore.Add(backdate)
+// renewal is when a certificate is due that its proxy has since begin: never within a second, for one that a token is about
+// to end would be made again and again.
+func renewal(leaf *x509.Certificate, begin time.Time) time.Time {
 	share := renewalPoint + renewalSpread*(2*rand.Float64()-1)
 	return begin.Add(max(time.Second, time.Duration(share*float64(leaf.NotAfter.Sub(begin)))))
 }

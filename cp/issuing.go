@@ -160,7 +160,7 @@ func (m *maker) make(ctx context.Context, o order) (*svid, error) {
 		if err := m.record(ctx, o.service, chain[0]); err != nil {
 			return nil, err
 		}
-		return newSVID(o, chain, nil), nil
+		return newSVID(o, chain, nil, sinceMade(chain[0])), nil
 	}
 	r := certs.Request{Key: o.public, CSR: m.csr, ID: id, DNS: strings.Fields(o.names), Life: m.auth.backend.LeafLife(), NotAfter: m.notAfter}
 	var key crypto.Signer
@@ -180,7 +180,7 @@ func (m *maker) make(ctx context.Context, o order) (*svid, error) {
 		return nil, err
 	}
 	m.issued(chain[0])
-	s := newSVID(o, chain, key)
+	s := newSVID(o, chain, key, time.Now())
 	s.made = true
 	return s, nil
 }
@@ -229,13 +229,16 @@ func (m *maker) adopt(o order, id spiffeid.ID, now time.Time) []*x509.Certificat
 	for _, chain := range m.held {
 		leaf := chain[0]
 		key, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-		if ok && o.public != nil && key.Equal(o.public) && dnsNames(leaf) == o.names && now.Before(renewal(leaf)) && (m.notAfter.IsZero() || !leaf.NotAfter.After(m.notAfter)) &&
+		if ok && o.public != nil && key.Equal(o.public) && dnsNames(leaf) == o.names && now.Before(renewal(leaf, sinceMade(leaf))) && (m.notAfter.IsZero() || !leaf.NotAfter.After(m.notAfter)) &&
 			!m.ledger.isWithdrawn(m.mesh, leaf) && certs.Check(chain, m.auth.roots, id, now) == nil {
 			return chain
 		}
 	}
 	return nil
 }
+
+// sinceMade is when a certificate from before was made, as far as it tells.
+func sinceMade(leaf *x509.Certificate) time.Time { return leaf.NotBefore.Add(certs.Backdate) }
 
 // dnsNames are the DNS names of a certificate, sorted, with a blank between.
 func dnsNames(leaf *x509.Certificate) string {

@@ -23,7 +23,8 @@ type farCA struct {
 	mu      sync.Mutex
 	takes   time.Duration // for an answer
 	fails   error
-	refuses string // an identity
+	refuses string        // an identity
+	before  time.Duration // how long ago its certificates began
 	asked   []time.Time
 	given   []string // serial numbers
 }
@@ -51,6 +52,9 @@ func (f *farCA) Issue(ctx context.Context, r certs.Request) ([]*x509.Certificate
 	f.mu.Lock()
 	f.asked = append(f.asked, time.Now())
 	takes, fails := f.takes, f.fails
+	if len(f.asked) > 10_000 {
+		fails = errors.New("asked without end")
+	}
 	f.mu.Unlock()
 	select {
 	case <-time.After(takes):
@@ -65,6 +69,9 @@ func (f *farCA) Issue(ctx context.Context, r certs.Request) ([]*x509.Certificate
 	}
 	chain, err := f.CA.Issue(ctx, r)
 	if err == nil {
+		leaf := *chain[0]
+		leaf.NotBefore = leaf.NotBefore.Add(-f.before)
+		chain[0] = &leaf
 		f.mu.Lock()
 		f.given = append(f.given, chain[0].SerialNumber.Text(16))
 		f.mu.Unlock()
@@ -266,6 +273,23 @@ func TestIssuerThatFailsForOne(t *testing.T) {
 		s, _ := f.Snapshot()
 		if s.Of(xds.TypeSecret).Get(identity+":api") == nil || f.identity() != "" || !strings.Contains(f.fault(), `"web"`) {
 			t.Errorf("web has one, or api has none: %s", f.fault())
+		}
+	})
+}
+
+// A proxy without a key of its own gets its next certificate in good time, whatever a CA says when the last one began.
+func TestRenewalOfBackdatedCertificate(t *testing.T) {
+	t.Parallel()
+	inFarBubble(t, func(t *testing.T, f *far) {
+		f.Session = f.session(node(t, "default.web-1", brought(dataplane("web-1", "web"))))
+		defer f.Close(true)
+		f.Observe(xds.Event{Kind: xds.Subscribed, Type: xds.TypeSecret, Names: []string{identity}, Node: node(t, "default.web-1", nil)})
+		f.ca.before = 500 * time.Hour
+		f.backend.DPCert.Rotation.Expiration = policy.Duration(100 * time.Hour)
+		f.offer(f.ca)
+		f.follow(150 * time.Hour)
+		if asked, _ := f.ca.requests(); len(asked) != 3 { // after 0, 60 to 73, 120 to 147 hours
+			t.Errorf("asked %d times", len(asked))
 		}
 	})
 }

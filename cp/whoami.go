@@ -97,6 +97,6 @@ func overdue(leaf *x509.Certificate, now time.Time) bool {
 	if leaf == nil {
 		return false
 	}
-	begin := leaf.NotBefore.Add(backdate)
+	begin := sinceMade(leaf)
 	return now.After(begin.Add(time.Duration(overduePoint * float64(leaf.NotAfter.Sub(begin)))))
 }
