@@ -36,6 +36,7 @@ type subscription struct {
 	version string               // of the set that the newest response came from
 	pending bool                 // the newest response has no answer yet
 	refused bool                 // the newest answer was a refusal
+	torn    bool                 // a response was refused, so that what is in sent is not what the client has
 	acked   string               // the version of the set of which the client has all that it asked for
 
 	seen  *Set // the set that was looked at last
@@ -77,9 +78,10 @@ func (st *stream) handle(r *request) error {
 	}
 	switch {
 	case r.nack:
-		sub.refused = true
+		sub.refused, sub.torn = true, true
 		st.postpone(sub)
 		st.session.Observe(Event{Kind: Nacked, Type: r.typ, Version: sub.version, Reason: r.reason})
+	case answers && sub.torn: // it took the newest, and not what came before that
 	case answers:
 		sub.pause = 0
 		st.settle(sub, sub.version, false)
@@ -87,6 +89,9 @@ func (st *stream) handle(r *request) error {
 	asks := st.wire.apply(sub, r, answers)
 	if len(sub.names) > maxNames {
 		return status.Errorf(codes.ResourceExhausted, "more than %d names asked for", maxNames)
+	}
+	if answers && !r.nack && sub.torn {
+		sub.dirty, sub.force = true, true
 	}
 	if asks || r.node != nil {
 		sub.dirty = true
@@ -160,6 +165,14 @@ func (st *stream) pushType(sub *subscription, s *Snapshot) error {
 		return nil
 	}
 	resp := st.wire.answer(sub, set)
+	if resp != nil && sub.torn {
+		sub.force = true // all of it, so that who takes it has it all
+		if whole := st.wire.answer(sub, set); whole != nil {
+			whole.removed = append(whole.removed, resp.removed...)
+			resp = whole
+		}
+		sub.torn = false
+	}
 	sub.seen, sub.dirty, sub.force = set, false, false
 	if resp == nil {
 		if !sub.pending && !sub.refused {
