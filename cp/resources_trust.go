@@ -145,7 +145,7 @@ func (rs resources) rotate(ctx context.Context, mesh, to string) error {
 		mtls := *m.MTLS
 		mtls.EnabledBackend = to
 		next.MTLS = &mtls
-		ops, err := rs.opsForMesh(ctx, &next)
+		ops, err := rs.opsFor(ctx, &next, m, nil)
 		if err != nil {
 			return err
 		}

@@ -221,17 +221,11 @@ func (m *meshIndex) stillSo(read map[string]*policy.Secret) bool {
 	return true
 }
 
-// stale is implemented by authorities that are read from something that may change, and not from the store.
-type stale interface {
-	// Stale reports whether the authority would be another if it were opened now.
-	Stale() bool
-}
-
 // refresh has what may have changed outside of the store opened anew, and reports whether there is any such.
 func (m *meshIndex) refresh() bool {
 	again := false
 	for name, o := range m.opened {
-		if s, ok := o.Authority.(stale); o.err != nil || ok && s.Stale() {
+		if s, ok := o.Authority.(authority.Reloader); o.err != nil || ok && s.Stale() {
 			delete(m.opened, name)
 			again = true
 		}

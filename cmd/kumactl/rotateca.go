@@ -113,7 +113,7 @@ func (r *caRotation) follow(ctx context.Context, to string) error {
 		v, err := r.cp.trust(ctx, r.path)
 		if err == nil {
 			last, failed = v, nil
-			if line := describeStage(&v); line != shown && v.Stage != "" {
+			if line := describeStage(&v); line != shown && v.Enabled == to {
 				shown = line
 				fmt.Fprintf(r.stdout, "%s  %s\n", v.Since.UTC().Format(time.TimeOnly), printable(line))
 			}
@@ -159,9 +159,13 @@ func (r *caRotation) late(v *policy.TrustOverview, failed error) error {
 	for _, b := range v.WaitsFor {
 		waits.WriteString(bullet("", describeBlocker(b)))
 	}
+	back := ""
+	if v.Stage != policy.StageDrop && v.From != "" {
+		back = "; --abort goes back"
+	}
 	return fmt.Errorf("the rotation was not done after %v: mesh %q is in stage %s, and waits for%s\nIt goes on by itself. "+
-		"kumactl rotate ca --mesh %s --force passes this stage without them, which cuts them off; --abort goes back",
-		r.timeout, v.Mesh, v.Stage, waits.String(), v.Mesh)
+		"kumactl rotate ca --mesh %s --force passes this stage without them, which cuts them off%s",
+		r.timeout, v.Mesh, v.Stage, waits.String(), v.Mesh, back)
 }
 
 func describeBlocker(b policy.Blocker) string {
