@@ -127,8 +127,11 @@ func (a *api) postDryRun(r *http.Request) (answer, error) {
 	if a.cfg.APIServer.ReadOnly {
 		return answer{}, methodNotAllowed(r)
 	}
-	if err := noQuery(r); err != nil {
-		return answer{}, err
+	force := r.URL.RawQuery == "force=true"
+	if !force {
+		if err := noQuery(r); err != nil {
+			return answer{}, err
+		}
 	}
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -139,6 +142,7 @@ func (a *api) postDryRun(r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 	return a.dryRun(r.Context(), func(rs resources) (warnings []string, err error) {
+		rs.force = force
 		for _, d := range documents {
 			w, err := rs.putDocument(r.Context(), d)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"koguma/cp"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
@@ -118,4 +119,37 @@ func TestEndpointsWaitForCertificates(t *testing.T) {
 	if got := api.expect(xds.TypeEndpoint).addresses(t, "web"); !strings.Contains(got, address("web-1")+":8080") {
 		t.Errorf("with a certificate there are %s", got)
 	}
+}
+
+// With a CA that takes its time a proxy with other tags has everything but its clusters at once, which are those of its old
+// certificate until the new one is there.
+func TestClustersWaitForTheCertificate(t *testing.T) {
+	t.Parallel()
+	inFarBubble(t, func(t *testing.T, f *far) {
+		offer := func(version string) {
+			d := &policy.Dataplane{Meta: policy.Meta{Mesh: "default"}}
+			d.Networking.Inbound = []policy.Inbound{{Tags: map[string]string{policy.TagService: "web", "version": version}}}
+			cp.OfferFor(f.Session, &xds.View{
+				Mesh: "default", Service: "web", MTLS: true, Roots: string(f.ca.CertPEM()), Names: strings.Join(xds.TagNames(d.Peer("web")), " "),
+				Outbounds: []xds.Outbound{{Service: "db", Endpoints: &xds.Endpoints{Cluster: "db"}}},
+			}, f.ca, f.backend, d)
+		}
+		cluster := func() string {
+			snapshot, _ := f.Snapshot()
+			return snapshot.Clusters.Get("db").Version
+		}
+		offer("1")
+		f.follow(time.Second)
+		before, certificate := cluster(), f.identity()
+		f.ca.set(3*time.Second, nil)
+		offer("2")
+		f.follow(time.Second)
+		if cluster() != before || f.identity() != certificate {
+			t.Error("something has changed before the certificate is there")
+		}
+		f.follow(5 * time.Second)
+		if cluster() == before || f.identity() == certificate {
+			t.Error("the certificate is there, and nothing has changed")
+		}
+	})
 }

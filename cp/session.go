@@ -43,6 +43,7 @@ type session struct {
 	ids      identities
 	leaf     *svid // of the first service, as the insight has it
 	built    *xds.View
+	names    string // of the certificate, with which it was built
 	made     making
 	wants    []want                              // of the Dataplane that the snapshot was made for
 	took     struct{ secrets, listeners string } // the versions that the proxy has taken last
@@ -111,15 +112,7 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 	if view == nil {
 		return nil, changed
 	}
-	if view != s.built {
-		base, err := s.builder.Build(view)
-		s.report(faultBuild, err)
-		if err == nil {
-			s.base, s.of, s.snapshot = base, view, nil
-			s.trusted = m.auth.fingerprints()
-		}
-		s.built = view
-	}
+	s.build(view, m.auth)
 	if s.base == nil {
 		return nil, changed
 	}
@@ -127,6 +120,7 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 		s.wants = wants(m.dataplane)
 	}
 	s.identify(m)
+	s.build(view, m.auth) // again, if there is a certificate with other names now
 	if s.snapshot == nil {
 		s.snapshot = s.base.WithSecrets(s.secrets...)
 	}
@@ -136,6 +130,27 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 	s.made = m
 	s.settle()
 	return s.snapshot, changed
+}
+
+// build makes the resources that follow from a view. While a certificate with other names is being made, which may take a
+// CA elsewhere a while, the clusters are those of the one that there is: they change with it, and not before.
+func (s *session) build(view *xds.View, auth *trust) {
+	names := view.Names
+	if s.leaf != nil && view.MTLS {
+		names = s.leaf.names
+	}
+	if view == s.built && names == s.names {
+		return
+	}
+	with := *view
+	with.Names = names
+	base, err := s.builder.Build(&with)
+	s.report(faultBuild, err)
+	if err == nil {
+		s.base, s.of, s.snapshot = base, view, nil
+		s.trusted = auth.fingerprints()
+	}
+	s.built, s.names = view, names
 }
 
 // use is what the proxy does that has taken the newest secrets that it asked for.

@@ -38,7 +38,7 @@ Then they are sent one by one, in the order in which they stand.`,
 				return fmt.Errorf("%w\nNothing was sent", err)
 			}
 			if dryRun {
-				return c.dryRun(cmd.Context(), resources)
+				return c.dryRun(cmd.Context(), resources, force)
 			}
 			return c.apply(cmd.Context(), resources, force)
 		},

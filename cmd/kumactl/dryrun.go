@@ -25,7 +25,7 @@ type dryRunAnswer struct {
 
 // dryRun prints the resources as they would be sent, and then, as comments, what would change by all of them together. If
 // no control plane can be asked that is not known, and no error.
-func (c *cli) dryRun(ctx context.Context, resources []policy.Resource) error {
+func (c *cli) dryRun(ctx context.Context, resources []policy.Resource, force bool) error {
 	var body yaml
 	for i, r := range resources {
 		text, err := policy.EncodeYAML(r)
@@ -44,8 +44,12 @@ func (c *cli) dryRun(ctx context.Context, resources []policy.Resource) error {
 	if err != nil {
 		return err
 	}
+	var query url.Values
+	if force {
+		query = url.Values{"force": {"true"}}
+	}
 	var answer dryRunAnswer
-	_, err = cp.call(ctx, http.MethodPost, "/dry-run", nil, body, &answer)
+	_, err = cp.call(ctx, http.MethodPost, "/dry-run", query, body, &answer)
 	p, refused := errors.AsType[*problem](err)
 	switch {
 	case refused && p.Status != http.StatusRequestEntityTooLarge && p.Title != "Not found":
