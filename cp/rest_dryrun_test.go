@@ -96,6 +96,10 @@ func TestDryRunRefusesTheSame(t *testing.T) {
 	} {
 		s.send(request{method: "DELETE", path: permissionURL + "?" + query}).wantProblem(t, 400, say)
 	}
+	if r := s.send(request{method: "POST", path: "/dry-run?force=true", body: permissionFor("web")}); r.status != 200 {
+		t.Errorf("by force: %d %s", r.status, r.body)
+	}
+	s.send(request{method: "POST", path: "/dry-run?force=maybe", body: permissionFor("web")}).wantProblem(t, 400, "query")
 	s.send(request{method: "POST", path: "/dry-run", body: permissionFor("web")[:50]}).wantProblem(t, 400, "line 1")
 	s.send(request{method: "POST", path: "/dry-run", body: permissionFor("a*")}).wantProblem(t, 400, "sources[0]")
 	s.send(request{method: "POST", path: "/dry-run", body: strings.Replace(permissionFor("a"), `"default"`, `"nowhere"`, 1)}).

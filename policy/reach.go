@@ -32,6 +32,14 @@ type reachInbound struct {
 	names   []string // of the Dataplanes
 }
 
+// sameDecides reports whether the same permission decides about two kinds of inbounds.
+func (i *reachInbound) sameDecides(o *reachInbound) bool {
+	if i.decides == nil || o.decides == nil {
+		return i.decides == o.decides
+	}
+	return i.decides.TrafficPermission == o.decides.TrafficPermission
+}
+
 // decider is a permission, with what was found out about it.
 type decider struct {
 	*TrafficPermission

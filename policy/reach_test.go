@@ -220,6 +220,14 @@ func TestSuggest(t *testing.T) {
 	}
 }
 
+func BenchmarkSuggest(b *testing.B) {
+	permissions, dataplanes := world(rand.New(rand.NewPCG(7, 8)), 1000, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		policy.Suggest(secured(), permissions, dataplanes, "s1", dataplanes[100].Networking.Inbound[0].Tags)
+	}
+}
+
 func BenchmarkChanges(b *testing.B) {
 	permissions, dataplanes := world(rand.New(rand.NewPCG(7, 8)), 1000, 1000)
 	b.ReportAllocs()

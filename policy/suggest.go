@@ -73,6 +73,9 @@ func onlyAdds(m *Mesh, permissions []*TrafficPermission, p *TrafficPermission, d
 	others := slices.DeleteFunc(slices.Clone(permissions), func(o *TrafficPermission) bool { return o.Name == p.Name })
 	before, after := NewReach(m, permissions, dataplanes), NewReach(m, append(others, &newest), dataplanes)
 	for _, to := range before.Destinations() {
+		if slices.EqualFunc(before.inbounds[to], after.inbounds[to], (*reachInbound).sameDecides) {
+			continue
+		}
 		for _, from := range before.Sources() {
 			was, is := before.Cases(from, to), after.Cases(from, to)
 			for i := range was {
