@@ -230,7 +230,7 @@ func (u *upstream) take(r *discoveryv3.DiscoveryResponse) {
 		if sub.typ == xds.TypeSecret {
 			u.agent.history.failed(err.Error())
 			u.refused = true
-			u.next = time.Now().Add(u.retry.NextBackOff())
+			u.next = u.afterPause(time.Now())
 		}
 		return
 	}
@@ -325,7 +325,17 @@ func (u *upstream) renew() error {
 		u.agent.cfg.Log.Warn("no new certificate yet; asking again", "expires",
 			u.agent.identity.notAfter(nil).UTC().Format(time.RFC3339))
 	}
-	u.next = now.Add(u.retry.NextBackOff())
+	u.next = u.afterPause(now)
 	u.sub(xds.TypeSecret).again = true
 	return nil
+}
+
+// afterPause is when to ask again for what did not come: ever later, but no later than after a quarter of what is left of
+// the certificate.
+func (u *upstream) afterPause(now time.Time) time.Time {
+	pause := u.retry.NextBackOff()
+	if left := u.agent.identity.notAfter(nil).Sub(now); left > 0 {
+		pause = min(pause, max(time.Second, left/4))
+	}
+	return now.Add(pause)
 }

@@ -36,6 +36,7 @@ type identities struct {
 	work  sync.WaitGroup
 	poke  func()              // wakes the stream
 	trust authority.Authority // that was asked last
+	life  time.Duration       // of what it signs
 	fault error               // why something cannot be made
 	pause *backoff.ExponentialBackOff
 	retry time.Time // not before then, after something failed
@@ -100,6 +101,9 @@ func (ids *identities) secrets(ctx context.Context, auth *trust, all []want, now
 		}
 		ids.trust = auth.Authority
 		ids.fail(nil, now)
+	}
+	if auth != nil {
+		ids.life = auth.backend.LeafLife()
 	}
 	wanted := ids.wanted(auth, all)
 	lack := ids.lacking(wanted, now)

@@ -125,10 +125,11 @@ func (ids *identities) fail(err error, now time.Time) {
 		ids.pause = backoff.NewExponentialBackOff(backoff.WithInitialInterval(leastRetry), backoff.WithMaxInterval(mostRetry),
 			backoff.WithMultiplier(2), backoff.WithMaxElapsedTime(0))
 	}
-	ids.retry = now.Add(ids.pause.NextBackOff())
+	ids.retry = now.Add(min(ids.pause.NextBackOff(), max(leastRetry, ids.life/10)))
 }
 
 // leastRetry and mostRetry bound the pause before a certificate that could not be made is tried again, give or take a half.
+// It is never more than a tenth of a certificate's life, so that one that is due does not end meanwhile.
 const (
 	leastRetry = time.Second
 	mostRetry  = time.Minute

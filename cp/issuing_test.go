@@ -234,6 +234,24 @@ func TestFailingIssuerIsSparedRetries(t *testing.T) {
 	})
 }
 
+// The shorter certificates live, the more often a CA that fails is asked, so that one that is due does not end meanwhile.
+func TestRetriesFitTheLife(t *testing.T) {
+	t.Parallel()
+	inFarBubble(t, func(t *testing.T, f *far) {
+		f.backend.DPCert.Rotation.Expiration = policy.Duration(time.Minute)
+		f.offer(f.ca)
+		f.ca.set(0, errors.New("out of paper"))
+		f.request("web")
+		f.follow(10 * time.Minute)
+		asked, _ := f.ca.requests()
+		for i, at := range asked[1:] {
+			if pause := at.Sub(asked[i]); pause > 6*time.Second {
+				t.Errorf("pause %d is %v", i+1, pause)
+			}
+		}
+	})
+}
+
 // What comes for a key that has been replaced, or of a CA that has been, is thrown away.
 func TestLateCertificateIsThrownAway(t *testing.T) {
 	t.Parallel()
