@@ -174,10 +174,12 @@ func standIn(t *testing.T, address string, l certstest.Leaf) *http.Server {
 		return err
 	})
 	s := &http.Server{
-		Handler:   http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{*l.TLS()}, ClientAuth: tls.RequireAnyClientCert},
-		ErrorLog:  log.New(io.Discard, "", 0), // of handshakes that the peer breaks off
+		Handler:  http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		ErrorLog: log.New(io.Discard, "", 0), // of handshakes that the peer breaks off
 	}
-	go s.ServeTLS(listener, "", "")
+	// A listener of our own, for ServeTLS would have protocols by ALPN, and proxies offer none of those.
+	go s.Serve(tls.NewListener(listener, &tls.Config{
+		Certificates: []tls.Certificate{*l.TLS()}, ClientAuth: tls.RequireAnyClientCert,
+	}))
 	return s
 }
