@@ -40,6 +40,36 @@ type progress struct {
 type secretState struct {
 	roots  []string // fingerprints; nil where it has not asked for roots
 	leaves []leafInUse
+	// rootsAt and leavesAt are when it ACKed that it verifies by other roots than before, and that it shows itself with
+	// certificates of other authorities. They are zero where there was nothing before.
+	rootsAt, leavesAt time.Time
+	blank             bool // it came with nothing from before
+}
+
+// signers are the authorities of the certificates, sorted.
+func (s *secretState) signers() []string {
+	var list []string
+	for _, l := range s.leaves {
+		list = append(list, l.Authority)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// after dates a state that was ACKed after another one; nil is that nothing is known of before.
+func (s *secretState) after(last *secretState, now time.Time) {
+	switch {
+	case last == nil && s.blank:
+	case last == nil:
+		s.rootsAt, s.leavesAt = now, now
+	default:
+		if s.rootsAt = last.rootsAt; !slices.Equal(s.roots, last.roots) {
+			s.rootsAt = now
+		}
+		if s.leavesAt = last.leavesAt; !slices.Equal(s.signers(), last.signers()) {
+			s.leavesAt = now
+		}
+	}
 }
 
 // leafInUse is a certificate of a service.
@@ -133,6 +163,11 @@ func (d *delivery) observe(e xds.Event, state func() secretState) {
 		if n := len(d.states); !e.Idle && n > 0 {
 			last = d.states[n-1]
 		}
+		var before *secretState
+		if d.known {
+			before = &d.states[0]
+		}
+		last.after(before, time.Now())
 		d.states, d.known = []secretState{last}, true
 	case xds.Nacked:
 		p.refusal = e.Reason

@@ -85,7 +85,8 @@ func (p *puppet) ack() {
 	p.rest()
 }
 
-func (w *world) rest() { time.Sleep(2 * cp.RestRotation); synctest.Wait() }
+// rest is longer than a stage takes that waits for nobody.
+func (w *world) rest() { time.Sleep(xds.ConnectTimeout + 4*cp.RestRotation); synctest.Wait() }
 
 func (p *puppet) secret(s *xds.Snapshot, name string) *tlsv3.Secret {
 	p.t.Helper()

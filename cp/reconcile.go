@@ -338,7 +338,7 @@ func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures
 			continue
 		}
 		r.silent(key)
-		if p.session.registered {
+		if p.session.registered || p.left {
 			leavers.expect(key, p.left)
 		}
 		switch d := r.index.at(key.Mesh).dataplanes[key.Name]; {

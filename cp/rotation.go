@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"koguma/policy"
+	"koguma/xds"
 )
 
 // The trust of a mesh follows its Mesh in stages: the new authority is trusted beside the old one; when everybody has
@@ -40,7 +41,7 @@ func (m *meshIndex) outlook(now time.Time) *outlook {
 	o.target = &candidate{TrustedAuthority: policy.TrustedAuthority{
 		Backend: target.backend.Name, Fingerprint: target.fingerprint, Roots: encodeRoots(target.roots), Since: now.UTC(),
 	}}
-	if m.trust != nil {
+	if m.trust != nil && m.trust.Authority(target.fingerprint) == nil {
 		o.target.unlisted, o.target.cause = m.unlisted(target, now)
 	}
 	return o
@@ -79,6 +80,9 @@ func (o *outlook) step(all []holder, force bool, now time.Time) step {
 		return step{next: o.next(policy.StageIssue, now, func(n *policy.Trust) { n.Issuing = target.Fingerprint })}
 	case signs != known:
 		waits := blockers(all, func(h *holder) *policy.Blocker { return h.distrusts(t, known, now) })
+		if len(waits) == 0 {
+			waits = handshakes(all, func(s *secretState) time.Time { return s.rootsAt }, now)
+		}
 		return o.pass(policy.StageTrustBoth, waits, force, now, func() *policy.Trust {
 			return o.next(policy.StageIssue, now, func(n *policy.Trust) { n.Issuing = target.Fingerprint })
 		})
@@ -127,6 +131,9 @@ func (o *outlook) drop(all []holder, force bool, now time.Time) step {
 				return false
 			}
 			users := blockers(all, func(h *holder) *policy.Blocker { return h.uses(o.trust, &a, now) })
+			if len(users) == 0 {
+				users = handshakes(all, func(s *secretState) time.Time { return s.leavesAt }, now)
+			}
 			waits = append(waits, users...)
 			return len(users) == 0 || force
 		})
@@ -141,6 +148,24 @@ func (o *outlook) drop(all []holder, force bool, now time.Time) step {
 		return step{next: n, passed: waits}
 	}
 	return step{next: n, waits: waits}
+}
+
+// handshakes waits for those TLS handshakes that were begun by what a proxy had before its last ACK: Envoy ACKs before all of
+// its threads, and the connections that they are making, have gone over to what is new.
+func handshakes(all []holder, changed func(*secretState) time.Time, now time.Time) []policy.Blocker {
+	var last time.Time
+	for i := range all {
+		for j := range all[i].use.states {
+			if at := changed(&all[i].use.states[j]); at.After(last) {
+				last = at
+			}
+		}
+	}
+	until := last.Add(xds.ConnectTimeout + restRotation)
+	if !now.Before(until) {
+		return nil
+	}
+	return []policy.Blocker{{Why: "TLS handshakes that were begun before the last ACK", Until: until.UTC()}}
 }
 
 // pass leaves the stage if nothing is waited for, or by force; else it stays in it, or enters it.

@@ -82,6 +82,27 @@ func TestRotationWaitsForACKs(t *testing.T) {
 	})
 }
 
+// After the last ACK handshakes may still be going on that were begun before: they are let come to their end.
+func TestRotationLetsHandshakesEnd(t *testing.T) {
+	t.Parallel()
+	inRotation(t, func(t *testing.T, w *world, web, api *puppet) {
+		for i, s := range stages[:2] {
+			if i == 0 {
+				w.enable("ca-2", "ca-1")
+			}
+			for _, p := range []*puppet{web, api} {
+				p.take()
+				p.session.Observe(xds.Event{Kind: xds.Acked, Type: xds.TypeSecret, Version: p.sent})
+			}
+			time.Sleep(xds.ConnectTimeout)
+			w.stands(s.stands)
+			w.waits(": TLS handshakes that were begun before the last ACK")
+			w.rest()
+			w.stands(stages[i+1].stands)
+		}
+	})
+}
+
 // A control plane that is started again in any stage goes on where it was, and takes nobody's ACK for granted.
 func TestRotationAfterRestart(t *testing.T) {
 	t.Parallel()
@@ -168,6 +189,12 @@ func TestRotationWithoutSomebody(t *testing.T) {
 	inRotation(t, func(t *testing.T, w *world, web, api *puppet) {
 		left, gone := w.puppet("left-1"), w.puppet("gone-1")
 		left.take().ack()
+		// That somebody else applied its Dataplane changes nothing.
+		applied := parse(t, dataplane("left-1", "left"))
+		w.put(applied)
+		left.session.Close(false)
+		left.join()
+		left.take().ack()
 		gone.take().ack()
 		left.session.Close(true)
 		gone.session.Close(false)
@@ -176,7 +203,7 @@ func TestRotationWithoutSomebody(t *testing.T) {
 		api.take().ack()
 		web.take().ack()
 		w.stands("trust-both: ca-1 of ca-1 ca-2")
-		w.waits("gone-1: not connected since 2000-01-01 00:00:")
+		w.waits("gone-1: not connected since 2000-01-01 00:0")
 		if b := w.core.Trust("default").WaitsFor; len(b) != 1 || b[0].Until.Sub(began) < 50*time.Minute || b[0].Until.Sub(began) > time.Hour ||
 			!strings.Contains(b[0].Why, "; its certificate of ca-1 ends 2000-01-01 0") {
 			t.Errorf("it waits for %v", b)

@@ -49,7 +49,7 @@ type course struct {
 // and never sooner than pauseRotation after the last time.
 const (
 	restRotation  = time.Second
-	pauseRotation = 5 * time.Millisecond
+	pauseRotation = 10 * time.Millisecond
 )
 
 // see takes in how a mesh stands; nil is that it is gone.
@@ -165,7 +165,7 @@ func (r *rotations) advance(ctx context.Context, mesh string, force bool) (passe
 	o := c.outlook
 	r.mu.Unlock()
 	now := time.Now()
-	s := o.step(r.holders(mesh, now), force, now)
+	s := o.step(r.holders(mesh, o.trust, now), force, now)
 	r.mu.Lock()
 	c.waits = s.waits
 	c.restive = s.next != nil || s.forget || len(s.waits) > 0 || o.trust != nil && (o.mesh.Enabled() == nil || o.trust.Stage != policy.StageSettled)
@@ -221,9 +221,15 @@ func (r *rotations) tell(mesh string, before *policy.Trust, s step) {
 	r.log.Info("trust of the mesh", attrs...)
 }
 
-// holders are the proxies of a mesh, sorted by name.
-func (r *rotations) holders(mesh string, now time.Time) []holder {
+// holders are the proxies of a mesh, sorted by name. A certificate of a CA that is not trusted is nothing to wait for.
+func (r *rotations) holders(mesh string, t *policy.Trust, now time.Time) []holder {
 	living, withdrawn := r.ledger.living(mesh, now)
+	for name, certificates := range living {
+		certificates = slices.DeleteFunc(certificates, func(c policy.IssuedCertificate) bool { return t.Authority(c.Authority) == nil })
+		if living[name] = certificates; len(certificates) == 0 {
+			delete(living, name)
+		}
+	}
 	uses := r.heard(mesh, living)
 	names := map[string]bool{}
 	for name := range living {

@@ -16,8 +16,8 @@ import (
 	"koguma/policy"
 )
 
-// connectTimeout is how long a connection to a workload or to another proxy may take to come about.
-const connectTimeout = 5 * time.Second
+// ConnectTimeout is how long a connection to a workload or to another proxy may take to come about, with its TLS handshake.
+const ConnectTimeout = 5 * time.Second
 
 // workloadCluster is the cluster with the workload behind an inbound.
 func workloadCluster(in *Inbound) named {
@@ -26,7 +26,7 @@ func workloadCluster(in *Inbound) named {
 		return &clusterv3.Cluster{
 			Name:                          name,
 			ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-			ConnectTimeout:                durationpb.New(connectTimeout),
+			ConnectTimeout:                durationpb.New(ConnectTimeout),
 			LoadAssignment:                assignment(name, []netip.AddrPort{in.Workload}),
 			TypedExtensionProtocolOptions: protocolOptions(in.Protocol),
 		}
@@ -41,7 +41,7 @@ func serviceCluster(v *View, out *Outbound) named {
 			Name:                          name,
 			ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 			EdsClusterConfig:              &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromADS()},
-			ConnectTimeout:                durationpb.New(connectTimeout),
+			ConnectTimeout:                durationpb.New(ConnectTimeout),
 			TypedExtensionProtocolOptions: protocolOptions(out.Protocol),
 			Metadata:                      v.clusterNote().metadata(),
 		}
