@@ -42,8 +42,8 @@ mtls:
     - {name: ca-1, type: builtin}
     - {name: ca-2, type: builtin}
 `)
-	r.load = testenv.StartLoad(t.Context(), r.web.Out("backend"), 200)
-	r.echo = testenv.StartEchoLoad(t.Context(), r.web.Out("db"), 100)
+	r.load = testenv.StartLoad(t.Context(), r.web.Out("backend"), 100)
+	r.echo = testenv.StartEchoLoad(t.Context(), r.web.Out("db"), 40)
 	r.streams = testenv.StartStreams(t.Context(), r.web.Out("db"), 10)
 	return r
 }
@@ -80,7 +80,7 @@ func (r *turning) reaches(stage policy.TrustStage, proxies ...string) {
 // unharmed ends the load, of which nothing was lost, and checks that all proxies have a certificate of the second CA.
 func (r *turning) unharmed() {
 	r.t.Helper()
-	noneLost(r.t, r.load, 100)
+	noneLost(r.t, r.load, 200)
 	noneLost(r.t, r.echo, 50)
 	for _, s := range r.streams.Spells() {
 		if !s.Closed.IsZero() {
