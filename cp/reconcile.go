@@ -141,38 +141,6 @@ func (r *reconciler) part(s *session, left, out bool) {
 	r.rotations.look(s.key.Mesh)
 }
 
-// retired notes that a proxy uses no certificate any more.
-func (r *reconciler) retired(key policy.Key) {
-	r.mu.Lock()
-	delete(r.vanished, key)
-	r.mu.Unlock()
-	r.rotations.look(key.Mesh)
-}
-
-// heard is what is known of the proxies of a mesh, by name. Those that have gone, and have nothing that lives, are
-// forgotten.
-func (r *reconciler) heard(mesh string, living map[string][]policy.IssuedCertificate) map[string]heard {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	all := map[string]heard{}
-	for key, use := range r.vanished {
-		switch {
-		case key.Mesh != mesh:
-		case use.over(now) && len(living[key.Name]) == 0:
-			delete(r.vanished, key)
-		default:
-			all[key.Name] = heard{use: use}
-		}
-	}
-	for key, s := range r.sessions {
-		if key.Mesh == mesh {
-			all[key.Name] = heard{s.delivery.secrets(), true, s.fault(faultIdentity)}
-		}
-	}
-	return all
-}
-
 func (r *reconciler) signal() {
 	select {
 	case r.wake <- struct{}{}:
@@ -363,19 +331,6 @@ func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures
 		m := r.index.at(key.Mesh)
 		if d := m.dataplanes[key.Name]; d != nil && d == s.dataplane && r.connected(key) == s.session && m.enter(d) {
 			waiting[key.Mesh] = true
-		}
-	}
-}
-
-// survey has the rotations know how these meshes stand. All sessions have been offered what follows from that: nobody
-// begins with less from now on.
-func (r *reconciler) survey(meshes map[string]bool) {
-	for name := range meshes {
-		m := r.index.at(name)
-		if m.mesh == nil {
-			r.rotations.see(name, nil)
-		} else {
-			r.rotations.see(name, m.outlook(time.Now()))
 		}
 	}
 }
