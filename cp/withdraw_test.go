@@ -100,6 +100,13 @@ func TestRevokedCertificatesAreWithdrawn(t *testing.T) {
 	watcher.expect(xds.TypeListener)
 
 	p.delete(list)
+	p.eventually("the end of the list to be heard of", func() bool {
+		s := p.open(p.conn, "sotw", sign(t, token.Claims{Mesh: "default", ID: "old"}))
+		defer s.cancel()
+		s.askAs(node(t, "default.web-1", brought(dataplane("web-1", "web"))), xds.TypeCluster)
+		_, err := s.ads.recv()
+		return err == nil
+	})
 	_, again, _ := by("old", csrOf(t, key, have, loot))
 	if again.Equal(mine) || again.Equal(thiefs) {
 		t.Error("a certificate that was withdrawn was taken for good")
