@@ -28,7 +28,8 @@ type identities struct {
 	// sent a key that was made here, and is not kept anywhere else.
 	public crypto.PublicKey
 	csr    []byte                // in DER, by that key
-	held   [][]*x509.Certificate // what the proxy has from before, so that it need not be made again
+	held   [][]*x509.Certificate // what the proxy has from before, so that it need not be made again, until it is given
+	came   bool                  // with something from before
 	asked  map[string]bool       // the names of the secrets that it wants
 	svids  map[string]*svid      // by the name of the secret
 
@@ -208,12 +209,12 @@ func (ids *identities) request(csr string, held []string) error {
 		return fmt.Errorf("dataplane.csr: %w", err)
 	}
 	if same, ok := ids.public.(interface{ Equal(crypto.PublicKey) bool }); !ok || !same.Equal(public) {
-		ids.public, ids.held = public, nil
+		ids.public, ids.held, ids.came = public, nil, false
 	}
 	ids.csr = derOf([]byte(csr)) // ParseCSR has seen that it is one block
 	for _, text := range held[:min(len(held), maxHeld-len(ids.held))] {
 		if chain, err := certs.ParseChain([]byte(text)); err == nil && len(chain) > 0 {
-			ids.held = append(ids.held, chain)
+			ids.held, ids.came = append(ids.held, chain), true
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -101,6 +102,7 @@ func (ids *identities) collect(lack []order, now time.Time) bool {
 		case !slices.Contains(lack, o):
 		case is.made[i] != nil:
 			ids.svids[o.name], taken = is.made[i], true
+			ids.forget(is.made[i].leaf)
 		case fault == nil:
 			fault = fmt.Errorf("certificate of service %q: %w", o.service, is.failed[i])
 		}
@@ -112,6 +114,14 @@ func (ids *identities) collect(lack []order, now time.Time) bool {
 		ids.fail(nil, now)
 	}
 	return true
+}
+
+// forget lets go of what the proxy has from before of an identity that it is given now: once it has got another, it would
+// refuse to go back to that, which is older.
+func (ids *identities) forget(leaf *x509.Certificate) {
+	ids.held = slices.DeleteFunc(ids.held, func(chain []*x509.Certificate) bool {
+		return slices.EqualFunc(chain[0].URIs, leaf.URIs, func(a, b *url.URL) bool { return a.String() == b.String() })
+	})
 }
 
 // fail notes why something could not be made, and when to try again. A nil error is that all could.

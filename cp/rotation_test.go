@@ -133,6 +133,29 @@ func TestRotationAfterRestart(t *testing.T) {
 	}
 }
 
+// A proxy that has brought its certificate along gets a new one when its CA has been replaced and comes back: it would
+// refuse the old one, which is older than what it has by then.
+func TestRotationThereAndBack(t *testing.T) {
+	t.Parallel()
+	inRotation(t, func(t *testing.T, w *world, web, api *puppet) {
+		before := []string{web.held, api.held}
+		w.restart(web, api)
+		web.join()
+		api.join()
+		for _, to := range []string{"ca-1", "ca-2", "ca-1"} {
+			w.enable(to, map[string]string{"ca-1": "ca-2", "ca-2": "ca-1"}[to])
+			for range 4 {
+				web.take().ack()
+				api.take().ack()
+			}
+			w.stands("settled: " + to + " of " + to)
+		}
+		if web.signedBy()+api.signedBy() != "ca-1ca-1" || web.held == before[0] || api.held == before[1] {
+			t.Error("they were sent a certificate from before the rotation")
+		}
+	})
+}
+
 // Until the old CA is dropped there is a way back, by the Mesh alone.
 func TestRotationAborted(t *testing.T) {
 	t.Parallel()

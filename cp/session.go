@@ -155,7 +155,7 @@ func (s *session) build(view *xds.View, auth *trust) {
 
 // use is what the proxy does that has taken the newest secrets that it asked for.
 func (s *session) use() secretState {
-	u := secretState{leaves: s.ids.inUse(), blank: s.ids.public != nil && len(s.ids.held) == 0}
+	u := secretState{leaves: s.ids.inUse(), blank: s.ids.public != nil && !s.ids.came}
 	if s.ids.asked[xds.CASecretName(s.key.Mesh)] {
 		u.roots = s.trusted
 	}
