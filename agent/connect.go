@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -154,7 +155,7 @@ func (l *link) settle(r attempted) error {
 	case refusal(r.err):
 		l.agent.token.refuse(r.token, explain(r.err))
 	}
-	l.next = time.Now().Add(l.pause.NextBackOff())
+	l.next = time.Now().Add(l.rest())
 	return l.explain(r.err)
 }
 
@@ -198,12 +199,28 @@ func (l *link) lost(err error) {
 		l.agent.token.refuse(u.token, explain(err))
 	}
 	if u.token.Raw == l.token.Raw { // else the attempts with the newer one go on as they did
-		l.next = time.Now().Add(l.pause.NextBackOff())
+		l.next = time.Now().Add(l.rest())
 	}
 	if rest := time.Now().Add(rivalPause); superseded && l.next.Before(rest) {
 		l.next = rest
 	}
 	_ = l.explain(err) // it was let in, so that nothing is final
+}
+
+// rest is how long to wait before the next attempt.
+func (l *link) rest() time.Duration {
+	now := time.Now()
+	return hurry(l.pause.NextBackOff(), l.agent.identity.notAfter(l.agent.renewable(now)).Sub(now))
+}
+
+// hurry is a pause that leaves time for ten attempts in what is left of a certificate, though there is a second, with
+// jitter, between two: a control plane that comes back just before the certificate ends is to be found in time.
+func hurry(pause, left time.Duration) time.Duration {
+	if left <= 0 { // there is none, or it is too late
+		return pause
+	}
+	most := max(time.Second, left/10)
+	return min(pause, most/2+rand.N(most))
 }
 
 // explain says why there is no stream with the newest token, once for each reason. The error is that to end with when

@@ -27,3 +27,6 @@ func (d Denials) Add(service string) { d.add(denial{service: service, reason: no
 
 // Run writes lines until ctx ends.
 func (d Denials) Run(ctx context.Context) { d.run(ctx) }
+
+// Hurry is hurry.
+var Hurry = hurry
