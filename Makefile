@@ -31,7 +31,7 @@ bench: build tools ## measure, for doc/performance.md
 	go run ./testenv/bench
 
 drill-tokens: build tools ## rotate, revoke and end tokens under load, and count what is lost
-	go run ./testenv/drill
+	go run ./testenv/drill/tokens
 
 golden: tools ## rewrite the golden files; read the diff before you commit it
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update

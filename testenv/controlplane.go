@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 )
 
@@ -39,6 +40,20 @@ func StartControlPlane(ctx context.Context, dir string, env ...string) (*Control
 		return nil, err
 	}
 	return cp, nil
+}
+
+// LastingAddresses is the part of a control plane's environment that gives it addresses which are the same after a restart.
+func LastingAddresses() (env []string, err error) {
+	host := Loopback()
+	ports, err := FreePorts(host, 3)
+	if err != nil {
+		return nil, err
+	}
+	return []string{
+		"KUMA_API_SERVER_HTTP_INTERFACE=" + host, fmt.Sprint("KUMA_API_SERVER_HTTP_PORT=", ports[0]),
+		"KUMA_DP_SERVER_INTERFACE=" + host, fmt.Sprint("KUMA_DP_SERVER_PORT=", ports[1]),
+		"KUMA_DIAGNOSTICS_INTERFACE=" + host, fmt.Sprint("KUMA_DIAGNOSTICS_SERVER_PORT=", ports[2]),
+	}, nil
 }
 
 var isUp = regexp.MustCompile(`the control plane is up.* api=(\S+) dp=(\S+) diagnostics=(\S+)`)

@@ -61,16 +61,8 @@ func New(t testing.TB, o Options) *Mesh {
 			t.Fatal(err)
 		}
 	}
-	// Addresses that are the same after a restart.
-	host := Loopback()
-	ports, err := FreePorts(host, 3)
-	if err != nil {
+	if m.env, err = LastingAddresses(); err != nil {
 		t.Fatal(err)
-	}
-	m.env = []string{
-		"KUMA_API_SERVER_HTTP_INTERFACE=" + host, fmt.Sprint("KUMA_API_SERVER_HTTP_PORT=", ports[0]),
-		"KUMA_DP_SERVER_INTERFACE=" + host, fmt.Sprint("KUMA_DP_SERVER_PORT=", ports[1]),
-		"KUMA_DIAGNOSTICS_INTERFACE=" + host, fmt.Sprint("KUMA_DIAGNOSTICS_SERVER_PORT=", ports[2]),
 	}
 	m.StartCP()
 	if o.MTLS {

@@ -1,4 +1,4 @@
-package main
+package drill
 
 import (
 	"context"
@@ -6,129 +6,128 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"koguma/testenv"
 )
 
-// drain is how long Envoy lets an open connection live that is no longer let in.
-const drain = 2 * time.Second
+// LongLife is how long a token is good that is not to expire.
+const LongLife = time.Hour
 
-// longLife is how long a token is good that is not to expire.
-const longLife = time.Hour
+// Mesh is a control plane and its proxies. Its folder holds the files of the program, among them dataplane.yaml, which is
+// what all proxies are like; the control plane's below cp/, the tokens below tokens/, and the work folders of the agents
+// below agents/.
+type Mesh struct {
+	CP      *testenv.ControlPlane
+	Proxies []*Proxy
 
-// drill is the mesh, and what was seen of it so far. Its folder holds the files of this program, the control plane's
-// below cp/, the tokens below tokens/, and the work folders of the agents below agents/.
-type drill struct {
 	dir        string
-	cp         *testenv.ControlPlane
+	env        []string          // of the control plane
 	http, echo *testenv.Workload // what all serve; only backend is asked for it
-	backend    *proxy
-	webs       []*proxy
-	api        *proxy
-
-	begun time.Time // since when they send
-	rows  []row     // the phases so far
 }
 
-func (d *drill) path(elem ...string) string { return filepath.Join(d.dir, filepath.Join(elem...)) }
+// Path is that of something in the mesh's folder.
+func (m *Mesh) Path(elem ...string) string { return filepath.Join(m.dir, filepath.Join(elem...)) }
 
-// all are the proxies, and senders those that send to backend.
-func (d *drill) all() []*proxy     { return append(d.senders(), d.backend) }
-func (d *drill) senders() []*proxy { return append([]*proxy{d.api}, d.webs...) }
-
-func (d *drill) start(ctx context.Context) (string, error) {
-	d.backend = newProxy("backend", 1)
-	d.webs = []*proxy{newProxy("web", 1), newProxy("web", 2), newProxy("web", 3)}
-	d.api = newProxy("api", 1)
+// Start starts the control plane, applies with these arguments, starts the proxies, and returns when all are ready and
+// those that are to send can reach backend. The agents get args besides what all have.
+func (m *Mesh) Start(ctx context.Context, apply, args []string) error {
 	for _, sub := range []string{"cp", "tokens", "agents"} {
-		if err := os.Mkdir(d.path(sub), 0o700); err != nil {
-			return "", err
+		if err := os.Mkdir(m.Path(sub), 0o700); err != nil {
+			return err
 		}
 	}
-	begin := time.Now()
 	var err error
-	if d.cp, err = testenv.StartControlPlane(ctx, d.path("cp")); err != nil {
-		return "", err
+	if m.env, err = testenv.LastingAddresses(); err != nil {
+		return err
 	}
-	if _, err := d.cp.Kumactl(ctx, "apply", "-f", d.path("mesh.yaml")); err != nil {
-		return "", err
+	if err := m.StartCP(ctx); err != nil {
+		return err
 	}
-	if d.http, err = testenv.ServeHTTP("backend"); err != nil {
-		return "", err
+	if _, err := m.CP.Kumactl(ctx, append([]string{"apply"}, apply...)...); err != nil {
+		return err
 	}
-	if d.echo, err = testenv.ServeTCP(); err != nil {
-		return "", err
+	if m.http, err = testenv.ServeHTTP("backend"); err != nil {
+		return err
 	}
-	for _, p := range d.all() {
-		if err := d.launch(ctx, p); err != nil {
-			return "", err
+	if m.echo, err = testenv.ServeTCP(); err != nil {
+		return err
+	}
+	for _, p := range m.Proxies {
+		if err := m.launch(ctx, p, args); err != nil {
+			return err
 		}
 	}
-	for _, p := range d.all() {
-		if err := p.agent.AwaitReady(ctx); err != nil {
-			return "", err
+	for _, p := range m.Proxies {
+		if err := p.Agent.AwaitReady(ctx); err != nil {
+			return err
 		}
 	}
-	for _, p := range d.senders() {
-		if err := p.awaitWay(ctx); err != nil {
-			return "", err
+	for _, p := range m.Proxies {
+		if p.Sends == (Load{}) {
+			continue
+		}
+		if err := p.AwaitWay(ctx); err != nil {
+			return err
 		}
 	}
-	return fmt.Sprintf("a control plane; backend, web-1 to web-3, api, each with an Envoy; ready after %.2f s", time.Since(begin).Seconds()), nil
+	return nil
 }
 
-// launch starts the agent of a proxy with its first token.
-func (d *drill) launch(ctx context.Context, p *proxy) error {
-	if _, err := d.give(ctx, p, longLife); err != nil {
-		return err
-	}
-	address := testenv.Loopback()
-	ports, err := testenv.FreePorts(address, 4)
-	if err != nil {
-		return err
-	}
-	p.listen(address, ports[2], ports[3])
-	args := []string{
-		"--cp-address=" + d.cp.DP,
-		"--dataplane-token-file=" + d.tokenFile(p),
-		"--dataplane-file=" + d.path("dataplane.yaml"),
-		"--concurrency=1", "--drain-time=0s",
-		fmt.Sprint("--envoy-drain-time=", drain),
-	}
-	for name, value := range map[string]any{
-		"name": p.name, "service": p.service, "address": address,
-		"inHTTP": ports[0], "inEcho": ports[1], "outHTTP": ports[2], "outEcho": ports[3],
-		"workloadHTTP": d.http.Port(), "workloadEcho": d.echo.Port(),
-	} {
-		args = append(args, fmt.Sprintf("--dataplane-var=%s=%v", name, value))
-	}
-	p.agent, err = testenv.StartAgent("kuma-dp of "+p.name, d.path("agents", p.name), args...)
+// StartCP starts the control plane, again if it was killed: with the same store and the same addresses.
+func (m *Mesh) StartCP(ctx context.Context) (err error) {
+	m.CP, err = testenv.StartControlPlane(ctx, m.Path("cp"), m.env...)
 	return err
 }
 
-// inspect shows what an operator sees at the end.
-func (d *drill) inspect(ctx context.Context) (string, error) {
-	table, err := d.cp.Kumactl(ctx, "inspect", "tokens", "--mesh=default")
-	return "kumactl inspect tokens\n\n" + strings.TrimSpace(table), err
+// launch starts the agent of a proxy with its first token.
+func (m *Mesh) launch(ctx context.Context, p *Proxy, args []string) error {
+	if _, err := m.Give(ctx, p, LongLife); err != nil {
+		return err
+	}
+	if err := p.settle(); err != nil {
+		return err
+	}
+	args = append([]string{
+		"--cp-address=" + m.CP.DP,
+		"--dataplane-token-file=" + m.TokenFile(p),
+		"--dataplane-file=" + m.Path("dataplane.yaml"),
+		"--concurrency=1", "--drain-time=0s",
+		"--dataplane-var=name=" + p.Name, "--dataplane-var=service=" + p.Service, "--dataplane-var=address=" + p.address,
+		fmt.Sprint("--dataplane-var=workloadHTTP=", m.http.Port()), fmt.Sprint("--dataplane-var=workloadEcho=", m.echo.Port()),
+	}, args...)
+	for name, port := range p.ports {
+		args = append(args, fmt.Sprintf("--dataplane-var=%s=%d", name, port))
+	}
+	var err error
+	p.Agent, err = testenv.StartAgent("kuma-dp of "+p.Name, m.Path("agents", p.Name), args...)
+	return err
+}
+
+// Senders are those that are to send.
+func (m *Mesh) Senders() (all []*Proxy) {
+	for _, p := range m.Proxies {
+		if p.Sends != (Load{}) {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // stop ends everything, those who send first.
-func (d *drill) stop() error {
-	if d.cp == nil {
-		return nil
-	}
+func (m *Mesh) stop() error {
 	errs := make(chan error)
-	for _, p := range d.all() {
+	for _, p := range m.Proxies {
 		go func() { errs <- p.stop() }()
 	}
 	var all []error
-	for range d.all() {
+	for range m.Proxies {
 		all = append(all, <-errs)
 	}
-	all = append(all, d.cp.Stop(10*time.Second))
-	for _, w := range []*testenv.Workload{d.http, d.echo} {
+	if m.CP != nil {
+		all = append(all, m.CP.Stop(10*time.Second))
+	}
+	for _, w := range []*testenv.Workload{m.http, m.echo} {
 		if w != nil {
 			all = append(all, w.Close())
 		}
