@@ -33,6 +33,9 @@ bench: build tools ## measure, for doc/performance.md
 drill-tokens: build tools ## rotate, revoke and end tokens under load, and count what is lost
 	go run ./testenv/drill/tokens
 
+drill-ca: build tools ## rotate the CA, kill what does it and change the mode under load, and count what is lost
+	go run ./testenv/drill/ca
+
 golden: tools ## rewrite the golden files; read the diff before you commit it
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
 	git diff --stat
@@ -76,4 +79,4 @@ $(STEP):
 	GOBIN=$(CURDIR)/.tools/step GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' github.com/smallstep/certificates/cmd/step-ca@v$(STEP_VERSION)
 	touch $@
 
-.PHONY: help build demo test check bench drill-tokens golden fuzz audit tools clean
+.PHONY: help build demo test check bench drill-ca drill-tokens golden fuzz audit tools clean

@@ -83,3 +83,13 @@ func (a *Agent) Admin(ctx context.Context, path string) (string, error) {
 	}
 	return AdminGet(ctx, socket[0], path)
 }
+
+// EnvoyPID is the process id of the agent's Envoy, 0 while it has none.
+func (a *Agent) EnvoyPID() int {
+	for _, pid := range Descendants(a.PID()) {
+		if Alive(pid) {
+			return pid
+		}
+	}
+	return 0
+}

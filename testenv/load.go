@@ -214,7 +214,7 @@ func OpenEcho(c net.Conn, err error) (*Stream, error) {
 	}
 	closed := make(chan time.Time, 1)
 	go func() {
-		tick := time.NewTicker(20 * time.Millisecond)
+		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
 		for echo(c) == nil {
 			<-tick.C

@@ -187,16 +187,6 @@ func (s *Sidecar) Crash() {
 	<-s.Done()
 }
 
-// EnvoyPID is the process id of the agent's Envoy, 0 while it has none.
-func (s *Sidecar) EnvoyPID() int {
-	for _, pid := range Descendants(s.PID()) {
-		if Alive(pid) {
-			return pid
-		}
-	}
-	return 0
-}
-
 // stop ends the agent and says what it should not have left. One that was killed could not clean up after itself.
 func (s *Sidecar) stop() error {
 	err := s.close()

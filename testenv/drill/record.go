@@ -59,6 +59,10 @@ func (r *Record) Run(ctx context.Context, limit time.Duration, steps []testenv.S
 	if len(r.rows) == 0 {
 		return err
 	}
+	if err != nil { // what was lost counts all the same
+		_, unclosed := r.Close(ctx, "what came to no end", nil)
+		err = errors.Join(err, unclosed)
+	}
 	fmt.Println()
 	return errors.Join(err, r.report(os.Stdout))
 }
