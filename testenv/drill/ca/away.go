@@ -15,7 +15,10 @@ import (
 
 // takeAway kills the control plane in the middle of a rotation, as soon as all certificates have been replaced.
 func (d *ca) takeAway(ctx context.Context) (string, error) {
-	if err := errors.Join(d.turn(ctx), d.replaced(ctx, time.Now())); err != nil {
+	if err := d.turn(ctx); err != nil {
+		return "", err
+	}
+	if err := d.replaced(ctx, time.Now()); err != nil {
 		return "", err
 	}
 	if _, err := d.Close(ctx, "CA rotated halfway", nil); err != nil {
@@ -38,6 +41,9 @@ func (d *ca) takeAway(ctx context.Context) (string, error) {
 // killEnvoy kills spare's Envoy, which can get what it needs from its agent only.
 func (d *ca) killEnvoy(ctx context.Context) (string, error) {
 	old := d.spare.Agent.EnvoyPID()
+	if old == 0 {
+		return "", errors.New("spare has no Envoy to kill")
+	}
 	begin := time.Now()
 	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
 		return "", err
@@ -70,15 +76,22 @@ func (d *ca) bringBack(ctx context.Context) (string, error) {
 	}
 	begin := time.Now()
 	left := end.Sub(begin)
-	if err := errors.Join(d.StartCP(ctx), d.replaced(ctx, begin)); err != nil {
+	if err := d.StartCP(ctx); err != nil {
+		return "", err
+	}
+	if err := d.replaced(ctx, begin); err != nil {
 		return "", err
 	}
 	took := time.Since(begin)
-	if err := errors.Join(d.settled(ctx), drill.Pause(ctx, time.Until(end.Add(time.Second)))); err != nil {
+	if err := d.settled(ctx); err != nil {
+		return "", err
+	}
+	if err := drill.Pause(ctx, time.Until(end.Add(time.Second))); err != nil {
 		return "", err
 	}
 	seen, err := d.Close(ctx, "control plane back", map[drill.Event]time.Duration{renewed: took})
-	return fmt.Sprintf("away for %.1f s; certificates were good for %.1f s more; %s", begin.Sub(d.away).Seconds(), left.Seconds(), seen), err
+	return fmt.Sprintf("away for %.1f s; certificates were good for %.1f s more; %s",
+		begin.Sub(d.away).Seconds(), left.Seconds(), seen), err
 }
 
 // replaced waits until all certificates are from after that moment.

@@ -103,7 +103,8 @@ func (d *ca) start(ctx context.Context) (string, error) {
 	}
 	begin := time.Now()
 	err := d.Start(ctx, d.manifest("STRICT"), nil)
-	return fmt.Sprintf("a control plane; web-1, web-2, backend-1, backend-2, spare-1, each with an Envoy; ready after %.2f s", time.Since(begin).Seconds()), err
+	return fmt.Sprintf("a control plane; web-1, web-2, backend-1, backend-2, spare-1, each with an Envoy; ready after %.2f s",
+		time.Since(begin).Seconds()), err
 }
 
 // manifest is the arguments that apply the mesh in a mode.

@@ -17,10 +17,17 @@ const stall = 5 * time.Second
 
 // turn begins to replace the CA that signs by the other one.
 func (d *ca) turn(ctx context.Context) error {
-	to := map[string]string{"ca-1": "ca-2", "ca-2": "ca-1"}[d.signs]
-	_, err := d.CP.Kumactl(ctx, "rotate", "ca", "--mesh=default", "--to="+to)
-	d.signs = to
+	d.signs = map[string]string{"ca-1": "ca-2", "ca-2": "ca-1"}[d.signs]
+	_, err := d.CP.Kumactl(ctx, "rotate", "ca", "--mesh=default", "--to="+d.signs)
 	return err
+}
+
+// turnWithout stops the agent of a proxy before that.
+func (d *ca) turnWithout(ctx context.Context, p *drill.Proxy) error {
+	if err := p.Agent.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return d.turn(ctx)
 }
 
 // settled waits until only the CA that was turned to is trusted, by all.
@@ -53,7 +60,10 @@ func (d *ca) held(ctx context.Context, stage policy.TrustStage, p *drill.Proxy) 
 // rotate replaces the CA, and nothing is in its way.
 func (d *ca) rotate(ctx context.Context) (string, error) {
 	begin := time.Now()
-	if err := errors.Join(d.turn(ctx), d.settled(ctx)); err != nil {
+	if err := d.turn(ctx); err != nil {
+		return "", err
+	}
+	if err := d.settled(ctx); err != nil {
 		return "", err
 	}
 	took := time.Since(begin)
@@ -66,7 +76,7 @@ func (d *ca) rotate(ctx context.Context) (string, error) {
 // rotateKilled kills the control plane in each of the three stages, which the next one has to find and go on with. For
 // the stages to be there for long enough, two agents take turns in holding them up.
 func (d *ca) rotateKilled(ctx context.Context) (string, error) {
-	if err := errors.Join(d.backend1.Agent.Signal(syscall.SIGSTOP), d.turn(ctx)); err != nil {
+	if err := d.turnWithout(ctx, d.backend1); err != nil {
 		return "", err
 	}
 	held, next := d.backend1, d.web1
@@ -90,7 +100,10 @@ func (d *ca) rotateKilled(ctx context.Context) (string, error) {
 		held, next = next, held
 	}
 	begin := time.Now()
-	if err := errors.Join(held.Agent.Signal(syscall.SIGCONT), d.settled(ctx)); err != nil {
+	if err := held.Agent.Signal(syscall.SIGCONT); err != nil {
+		return "", err
+	}
+	if err := d.settled(ctx); err != nil {
 		return "", err
 	}
 	return d.Close(ctx, "CA rotated, control plane killed in each stage", map[drill.Event]time.Duration{rotated: time.Since(begin)})
@@ -99,7 +112,10 @@ func (d *ca) rotateKilled(ctx context.Context) (string, error) {
 // rotateStopped replaces the CA while an agent is stopped: it is named, and nothing goes on before it does.
 func (d *ca) rotateStopped(ctx context.Context) (string, error) {
 	begin := time.Now()
-	if err := errors.Join(d.web1.Agent.Signal(syscall.SIGSTOP), d.turn(ctx), d.held(ctx, policy.StageTrustBoth, d.web1)); err != nil {
+	if err := d.turnWithout(ctx, d.web1); err != nil {
+		return "", err
+	}
+	if err := d.held(ctx, policy.StageTrustBoth, d.web1); err != nil {
 		return "", err
 	}
 	took := map[drill.Event]time.Duration{named: time.Since(begin)}
@@ -110,7 +126,10 @@ func (d *ca) rotateStopped(ctx context.Context) (string, error) {
 	}
 	waited := time.Since(begin)
 	begin = time.Now()
-	if err := errors.Join(d.web1.Agent.Signal(syscall.SIGCONT), d.settled(ctx)); err != nil {
+	if err := d.web1.Agent.Signal(syscall.SIGCONT); err != nil {
+		return "", err
+	}
+	if err := d.settled(ctx); err != nil {
 		return "", err
 	}
 	took[rotated] = time.Since(begin)
@@ -120,7 +139,7 @@ func (d *ca) rotateStopped(ctx context.Context) (string, error) {
 
 // force replaces the CA although an agent is stopped.
 func (d *ca) force(ctx context.Context) (string, error) {
-	if err := errors.Join(d.web1.Agent.Signal(syscall.SIGSTOP), d.turn(ctx)); err != nil {
+	if err := d.turnWithout(ctx, d.web1); err != nil {
 		return "", err
 	}
 	err := testenv.Eventually(ctx, "the rotation to be forced", func() error {

@@ -78,7 +78,8 @@ func (d *tokens) start(ctx context.Context) (string, error) {
 	d.Proxies = append([]*drill.Proxy{d.backend, d.api}, d.webs...)
 	begin := time.Now()
 	err := d.Start(ctx, []string{"-f", d.Path("mesh.yaml")}, []string{fmt.Sprint("--envoy-drain-time=", drain)})
-	return fmt.Sprintf("a control plane; backend, web-1 to web-3, api, each with an Envoy; ready after %.2f s", time.Since(begin).Seconds()), err
+	return fmt.Sprintf("a control plane; backend, web-1 to web-3, api, each with an Envoy; ready after %.2f s",
+		time.Since(begin).Seconds()), err
 }
 
 // inspect shows what an operator sees at the end.
