@@ -176,7 +176,7 @@ func newSVID(o order, chain []*x509.Certificate, key crypto.Signer, begin time.T
 // renewal is when a certificate is due that its proxy has since begin: never within a second, for one that a token is about
 // to end would be made again and again.
 func renewal(leaf *x509.Certificate, begin time.Time) time.Time {
-	share := renewalPoint + renewalSpread*(2*rand.Float64()-1)
+	share := renewalPoint * (1 + renewalSpread*(2*rand.Float64()-1))
 	return begin.Add(max(time.Second, time.Duration(share*float64(leaf.NotAfter.Sub(begin)))))
 }
 
