@@ -94,6 +94,7 @@ func (c *core) Watch(ctx context.Context) (*Watch, error) {
 		return nil, ErrClosed
 	}
 	w := newWatch()
+	w.newest = c.version
 	for _, all := range c.resources {
 		for _, r := range all {
 			w.pending[r.Metadata().Key()] = r
@@ -181,7 +182,7 @@ func (c *core) apply(version uint64, changes []change) error {
 		c.set(ch.key, ch.resource)
 	}
 	for w := range c.watches {
-		w.push(changes)
+		w.push(changes, version)
 	}
 	return nil
 }
@@ -237,6 +238,7 @@ func (b *batch) add(ops []Op) error {
 		switch {
 		case op.Put == nil:
 			if old != nil {
+				b.version++
 				staged[key] = change{key: key}
 			}
 		case old == nil || !Same(old, op.Put):

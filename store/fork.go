@@ -18,7 +18,7 @@ func Fork(ctx context.Context, s Store) (Store, error) {
 	c := newCore()
 	for _, e := range all {
 		c.set(e.Key, e.Resource)
-		c.version = max(c.version, e.Resource.Metadata().Version)
 	}
+	c.version = w.Version()
 	return c, nil
 }

@@ -23,6 +23,8 @@ type Watch struct {
 
 	mu      sync.Mutex
 	pending map[policy.Key]policy.Resource // what the next Next returns; nil: deleted
+	newest  uint64                         // of the store, when pending was as it is
+	taken   uint64                         // of the store, when pending was what Next returned last
 	begun   bool                           // Next has returned what was there at first
 	err     error                          // why the watch has ended
 }
@@ -70,13 +72,23 @@ func (w *Watch) take() ([]Event, error) {
 	}
 	slices.SortFunc(events, func(a, b Event) int { return a.Key.Compare(b.Key) })
 	w.pending = map[policy.Key]policy.Resource{}
+	w.taken = w.newest
 	return events, nil
 }
 
-// push adds changes to what is pending.
-func (w *Watch) push(changes []change) {
+// Version is the version that the store had when it was as Next has shown it last; 0 before that. Every write makes it
+// grow, deletions too.
+func (w *Watch) Version() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.taken
+}
+
+// push adds the changes that lead to a version to what is pending.
+func (w *Watch) push(changes []change, version uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.newest = version
 	for _, ch := range changes {
 		if ch.resource == nil && !w.begun {
 			delete(w.pending, ch.key) // it is not among what there is at first
