@@ -127,7 +127,7 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 	defer admin.Close()
 	c.addrs = Addrs{DP: dp.Addr(), Admin: admin.Addr(), Diagnostics: diagnostics.Addr()}
 	api := &api{
-		cfg: c.cfg, resources: c.resources(s), issuer: tokens{resources{store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations,
+		cfg: c.cfg, resources: c.resources(s), issuer: tokens{resources{store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations, courier: r, confidant: r,
 		log: c.log, instanceID: c.id, dpPort: portOf(dp), adminPort: portOf(admin),
 	}
 	g, ctx := errgroup.WithContext(ctx)

@@ -13,8 +13,8 @@ import (
 // says so, and for all that is in the set. The zero value is ready to use, from several goroutines.
 type delivery struct {
 	mu      sync.Mutex
-	version uint64    // of the store, up to which the newest view has taken it in
 	due     time.Time // since when there is a view that is not in the snapshot; zero if there is none
+	unclear bool      // there is a view to come, which cannot be made yet
 	types   map[string]*progress
 	by      string // the authority by which a certificate may be being made
 	lacks   bool   // a certificate that it asked for
@@ -106,11 +106,11 @@ func (d *delivery) offered(now time.Time) {
 	}
 }
 
-// looked notes that the newest view has taken in the store up to that version.
-func (d *delivery) looked(version uint64) {
+// looked notes whether the proxy was offered what follows from the store, or that is not clear yet.
+func (d *delivery) looked(clear bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.version = version
+	d.unclear = !clear
 }
 
 // signing notes that a certificate of this authority may be being made for the proxy, or that none is.
@@ -183,12 +183,15 @@ func (d *delivery) inherit(last secretUse) {
 	}
 }
 
-// pending is what the proxy does not have yet of what follows from the store at that version, empty if it has all.
-func (d *delivery) pending(version uint64) []policy.Pending {
+// stillMaking is why a proxy lacks what it was not sent yet.
+const stillMaking = "the control plane is still making its configuration"
+
+// pending is what the proxy does not have yet of what it was offered, empty if it has all.
+func (d *delivery) pending() []policy.Pending {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.version < version || !d.due.IsZero() || d.types == nil {
-		return []policy.Pending{{Reason: "the control plane is still making its configuration", Since: d.due}}
+	if d.unclear || !d.due.IsZero() || d.types == nil {
+		return []policy.Pending{{Reason: stillMaking, Since: d.due}}
 	}
 	var all []policy.Pending
 	for _, t := range deliveredTypes {

@@ -15,8 +15,6 @@ type index struct {
 	meshes map[string]*meshIndex
 	// live is whether the whole store was taken in: what is new from then on is new to everybody.
 	live bool
-	// version is that of the newest resource that was taken in.
-	version uint64
 	// connected reports whether a proxy has a session; nil if none has.
 	connected func(policy.Key) bool
 }
@@ -88,9 +86,6 @@ func (x *index) at(mesh string) *meshIndex {
 
 // apply takes one change in, and reports whether it may wait: an instance more is no hurry, everything else is.
 func (x *index) apply(e store.Event) (mayWait bool) {
-	if e.Resource != nil {
-		x.version = max(x.version, e.Resource.Metadata().Version)
-	}
 	switch e.Key.Type {
 	case policy.TypeMesh:
 		m := x.at(e.Key.Name)

@@ -29,6 +29,8 @@ type reconciler struct {
 	rotations   *rotations
 	arrivals    arrivals
 
+	progress progressed
+
 	index  *index // run's own
 	synced chan struct{}
 	wake   chan struct{} // there is something in joined or parted
@@ -39,6 +41,7 @@ type reconciler struct {
 	known    map[policy.Key]policy.ProxyIdentity    // of those that have left
 	rootEnds map[string]map[string]time.Time        // when the roots end, by mesh and backend
 	vanished map[policy.Key]secretUse               // of those that may still be there
+	endings  map[policy.Key]ending                  // of those that have left
 	joined   []*session
 	ready    []settlement
 	parted   []parting
@@ -77,7 +80,7 @@ func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, dela
 		index: newIndex(), synced: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: map[policy.Key]*session{}, last: map[policy.Key]policy.DataplaneInsight{},
 		known: map[policy.Key]policy.ProxyIdentity{}, rootEnds: map[string]map[string]time.Time{},
-		vanished: map[policy.Key]secretUse{},
+		vanished: map[policy.Key]secretUse{}, endings: map[policy.Key]ending{},
 	}
 	r.index.connected = func(key policy.Key) bool { return r.connected(key) != nil }
 	r.withdrawals = newWithdrawals(s, r.ledger, k.isRevoked, log)
@@ -99,6 +102,7 @@ func (r *reconciler) join(s *session) {
 		delete(r.vanished, s.key)
 	}
 	r.sessions[s.key] = s
+	delete(r.endings, s.key)
 	r.joined = append(r.joined, s)
 	r.metrics.sessions.Set(float64(len(r.sessions)))
 	r.mu.Unlock()
@@ -122,7 +126,7 @@ func (r *reconciler) settled(s *session, d *policy.Dataplane) {
 
 // part takes a session away.
 func (r *reconciler) part(s *session, left, out bool) {
-	id := s.identity(time.Now())
+	id, ending := s.identity(time.Now()), s.ending(left, out)
 	r.mu.Lock()
 	if r.sessions[s.key] == s {
 		delete(r.sessions, s.key)
@@ -131,6 +135,7 @@ func (r *reconciler) part(s *session, left, out bool) {
 		r.last[s.key] = i
 		r.known[s.key] = parted(id)
 		r.parted = append(r.parted, parting{s, left, out})
+		r.endings[s.key] = ending
 		use := s.delivery.secrets()
 		use.since = time.Now()
 		r.vanished[s.key] = use
@@ -173,7 +178,7 @@ func (r *reconciler) run(ctx context.Context) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	batches := make(chan []store.Event)
+	batches := make(chan batch)
 	g.Go(func() error {
 		for {
 			events, err := watch.Next(ctx)
@@ -181,7 +186,7 @@ func (r *reconciler) run(ctx context.Context) error {
 				return err
 			}
 			select {
-			case batches <- events:
+			case batches <- batch{events, watch.Version()}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -196,18 +201,20 @@ func (r *reconciler) run(ctx context.Context) error {
 }
 
 // loop is the one goroutine that owns the index.
-func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, leavers *departures) error {
+func (r *reconciler) loop(ctx context.Context, batches <-chan batch, leavers *departures) error {
 	var pause <-chan time.Time // runs while there are changes that wait
 	waiting := map[string]bool{}
 	var rested time.Time // when what waits may be looked at
 	first := true
+	var version uint64 // of the store
 	refresh := time.NewTicker(restRefresh)
 	defer refresh.Stop()
 	for {
 		now := map[string]bool{} // meshes to look at at once
 		select {
-		case events := <-batches:
-			for _, e := range events {
+		case b := <-batches:
+			version = b.version
+			for _, e := range b.events {
 				r.take(ctx, e, now, waiting)
 			}
 			if first {
@@ -235,6 +242,7 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan []store.Event, lea
 			rested = time.Now().Add(min(time.Duration(touched)*pausePerProxy, maxPause))
 			r.survey(now)
 		}
+		r.progress.come(version, waiting)
 		if len(waiting) > 0 && pause == nil {
 			pause = time.After(max(minPause, time.Until(rested)))
 		}
@@ -292,6 +300,7 @@ func (r *reconciler) forget(key policy.Key) {
 	defer r.mu.Unlock()
 	delete(r.last, key)
 	delete(r.known, key)
+	delete(r.endings, key)
 }
 
 // comeAndGo sees to those that joined and parted.
@@ -357,6 +366,9 @@ func (r *reconciler) offer(meshes map[string]bool) int {
 
 func (r *reconciler) offerOne(m *meshIndex, d *policy.Dataplane, s *session) {
 	v, auth, err := m.view(d)
+	if err != nil {
+		s.delivery.looked(false)
+	}
 	if errors.Is(err, errUnsettled) {
 		return // it is about to be, and then everybody is looked at again
 	}
@@ -368,6 +380,6 @@ func (r *reconciler) offerOne(m *meshIndex, d *policy.Dataplane, s *session) {
 	}
 	if err == nil {
 		s.offer(v, auth, d)
-		s.delivery.looked(r.index.version)
+		s.delivery.looked(m.next == nil)
 	}
 }

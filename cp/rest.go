@@ -11,6 +11,7 @@ import (
 	"path"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type api struct {
 	issuer     issuer
 	watcher    watcher
 	rotator    rotator
+	courier    courier
+	confidant  confidant
 	log        *slog.Logger
 	instanceID string
 	dpPort     int        // where the DP server listens
@@ -59,6 +62,7 @@ type answer struct {
 	body    any       // sent as JSON
 	token   token.Raw // sent as it is, in the place of body
 	warning string    // for the people at the other end
+	version uint64    // of the store, with which what was done is there; 0: that was not asked
 	audit   []any     // what the audit log should have besides the path: keys and values
 }
 
@@ -107,6 +111,8 @@ func (a *api) routes() []route {
 		{"GET", "/meshes/{mesh}/trust", everybody, "Could not retrieve the trust of the mesh", a.getTrust},
 		{"POST", "/meshes/{mesh}/trust/rotate", administrators, "Could not rotate the CA", a.rotateTrust},
 		{"GET", "/meshes/{mesh}/_mtls", everybody, "Could not retrieve the state of mTLS", a.mtls},
+		{"GET", "/meshes/{mesh}/connections", everybody, "Could not explain the connection", a.getConnection},
+		{"GET", "/meshes/{mesh}/_delivery", everybody, "Could not retrieve the delivery", a.getDelivery},
 		{"GET", "/meshes/{mesh}/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_overview", everybody, "Could not retrieve a dataplane overview", a.getOverview},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_identity", everybody, "Could not retrieve the identity of a dataplane", a.getIdentity},
@@ -247,6 +253,9 @@ func checkContent(r *http.Request, limit int64) error {
 func (ans *answer) write(w http.ResponseWriter) error {
 	if ans.warning != "" {
 		w.Header().Set(warningHeader, ans.warning)
+	}
+	if ans.version > 0 {
+		w.Header().Set(versionHeader, strconv.FormatUint(ans.version, 10))
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if ans.token != "" {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"koguma/policy"
+	"koguma/store"
 )
 
 // listBody is one page of a list.
@@ -84,7 +85,7 @@ func (a *api) get(k policy.Kind) func(*http.Request) (answer, error) {
 				res = withoutData(res)
 			}
 		}
-		return answer{body: res}, nil
+		return answer{body: res, version: res.Metadata().Version}, nil
 	}
 }
 
@@ -141,15 +142,23 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 			return answer{}, err
 		}
 		out.warnings = append(out.warnings, plaintext...)
-		ans := answer{status: http.StatusOK, body: putBody{out.warnings}}
-		if out.created {
-			ans.status = http.StatusCreated
-		}
-		if len(out.cut) > 0 {
-			ans.audit = []any{"force", strings.Join(out.cut, "; ")}
-		}
-		return ans, nil
+		return a.written(r, key, out), nil
 	}
+}
+
+// written is the answer to a put.
+func (a *api) written(r *http.Request, key policy.Key, out outcome) answer {
+	ans := answer{status: http.StatusOK, body: putBody{out.warnings}}
+	if out.created {
+		ans.status = http.StatusCreated
+	}
+	if len(out.cut) > 0 {
+		ans.audit = []any{"force", strings.Join(out.cut, "; ")}
+	}
+	if now, err := a.resources.store.Get(r.Context(), key); err == nil {
+		ans.version = now.Metadata().Version
+	}
+	return ans
 }
 
 func (a *api) delete(k policy.Kind) func(*http.Request) (answer, error) {
@@ -172,7 +181,14 @@ func (a *api) delete(k policy.Kind) func(*http.Request) (answer, error) {
 		if dry {
 			return a.dryRun(r.Context(), func(rs resources) ([]string, error) { return nil, rs.delete(r.Context(), key, force) })
 		}
-		return answer{body: putBody{}}, a.resources.delete(r.Context(), key, force)
+		if err := a.resources.delete(r.Context(), key, force); err != nil {
+			return answer{}, err
+		}
+		version, err := store.Version(r.Context(), a.resources.store)
+		if err != nil {
+			a.log.Warn("something was deleted, and from which version on is not known", "path", r.URL.Path, "error", err)
+		}
+		return answer{body: putBody{}, version: version}, nil
 	}
 }
 

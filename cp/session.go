@@ -37,6 +37,7 @@ type session struct {
 	ctx        context.Context
 	end        func(error)
 	delivery   delivery
+	taken      taken
 
 	speaks atomic.Bool // the proxy dials under mTLS
 	// The stream's goroutine's own.
@@ -127,6 +128,7 @@ func (s *session) Snapshot() (*xds.Snapshot, <-chan struct{}) {
 	s.mu.Lock()
 	s.delivery.built(s.snapshot, s.of == s.view, time.Now())
 	s.mu.Unlock()
+	s.taken.made(s.snapshot, s.of)
 	s.made = m
 	s.settle()
 	return s.snapshot, changed
@@ -259,6 +261,9 @@ func (s *session) Observe(e xds.Event) {
 		}
 		s.settle()
 	}
+	if e.Kind == xds.Acked {
+		s.taken.acked(e.Type, e.Version)
+	}
 	s.present(e)
 	s.delivery.observe(e, s.use)
 	if e.Type == xds.TypeSecret && e.Kind != xds.Sent {
@@ -342,7 +347,10 @@ func (s *session) overview() policy.DataplaneInsight {
 // pending is what the proxy does not have yet, as far as it has said, of what follows from the store at that version;
 // empty if it has all.
 func (s *session) pending(version uint64) []policy.Pending {
-	pending := s.delivery.pending(version)
+	if s.reconciler.progress.of(s.key.Mesh) < version {
+		return []policy.Pending{{Reason: stillMaking}}
+	}
+	pending := s.delivery.pending()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, fault := range slices.Sorted(maps.Keys(s.insight.faults)) {

@@ -15,6 +15,7 @@ import (
 func (c *cli) applyCommand() *cobra.Command {
 	var file string
 	var dryRun, force bool
+	var wait waiting
 	vars := pairs{}
 	cmd := &cobra.Command{
 		Use:   "apply",
@@ -25,6 +26,7 @@ Every document is read and checked first; if one is not as it should be, none is
 Then they are sent one by one, in the order in which they stand.`,
 		Example: `  kumactl apply -f mesh.yaml
   kumactl apply -f policies/ --dry-run
+  kumactl apply -f policies/ --wait   # until all proxies have it
   kumactl apply -f dataplane.yaml --var ip=192.0.2.7   # fills {{ ip }}
   cat permission.yaml | kumactl apply -f -`,
 		Args: noArgsApply,
@@ -40,7 +42,7 @@ Then they are sent one by one, in the order in which they stand.`,
 			if dryRun {
 				return c.dryRun(cmd.Context(), resources, force)
 			}
-			return c.apply(cmd.Context(), resources, force)
+			return c.apply(cmd.Context(), resources, force, &wait)
 		},
 	}
 	flags := cmd.Flags()
@@ -48,6 +50,7 @@ Then they are sent one by one, in the order in which they stand.`,
 	flags.VarP(vars, "var", "v", "the value of a variable in the documents; may be repeated")
 	flags.BoolVar(&dryRun, "dry-run", false, "print the resources as they would be sent, and who would reach whom then; change nothing")
 	flags.BoolVar(&force, "force", false, "take a backend away from a Mesh although its certificates are in use, which cuts those off")
+	wait.addFlags(cmd)
 	require(cmd, "file")
 	return cmd
 }
@@ -94,8 +97,8 @@ func reasons(err error) string {
 	return s
 }
 
-// apply sends the resources in order, up to the first that is refused.
-func (c *cli) apply(ctx context.Context, resources []policy.Resource, force bool) error {
+// apply sends the resources in order, up to the first that is refused, and then waits if that was asked for.
+func (c *cli) apply(ctx context.Context, resources []policy.Resource, force bool, wait *waiting) error {
 	cp, err := c.client()
 	if err != nil {
 		return err
@@ -114,8 +117,11 @@ func (c *cli) apply(ctx context.Context, resources []policy.Resource, force bool
 		if _, err := fmt.Fprintf(c.stdout, "resource type=%q mesh=%q name=%q %s\n", key.Type, key.Mesh, key.Name, done); err != nil {
 			return err
 		}
+		if err := wait.wrote(key, cp.version); err != nil {
+			return err
+		}
 	}
-	return nil
+	return wait.await(ctx, c, cp)
 }
 
 // apply sends the resource, unless the control plane has the same already, and says what that did.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +23,8 @@ const (
 	maxAnswer = 64 << 20
 	// warningHeader carries what a control plane wants people to know where the body has no place for it.
 	warningHeader = "Koguma-Warning"
+	// versionHeader carries the version of the store with which a resource was written, or read.
+	versionHeader = "Koguma-Version"
 )
 
 // client speaks to the API of one control plane.
@@ -32,6 +35,8 @@ type client struct {
 	log   *slog.Logger
 	warn  func(format string, args ...any) // shows what the control plane wants people to know
 	force bool                             // a Mesh is put although that cuts somebody off
+
+	version uint64 // of the store, with which the resource is there that the last answer was about; 0 if it does not say
 }
 
 // client is that of the control plane that the user chose.
@@ -167,6 +172,7 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	case res.StatusCode < 200 || res.StatusCode > 299:
 		return res.StatusCode, nil, readProblem(res, answer)
 	}
+	c.version, _ = strconv.ParseUint(res.Header.Get(versionHeader), 10, 64)
 	for _, w := range res.Header.Values(warningHeader) {
 		c.warn("%s", w)
 	}

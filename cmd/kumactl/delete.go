@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 func (c *cli) deleteCommand() *cobra.Command {
 	var mesh string
 	var force, dryRun bool
+	var wait waiting
 	var names []string
 	for _, kind := range policy.Kinds() {
 		names = append(names, kind.Singular)
@@ -57,12 +59,16 @@ func (c *cli) deleteCommand() *cobra.Command {
 				fmt.Fprintf(c.stdout, "%s %q would be deleted\n", kind.Type, args[1])
 				return printChanges(c.stdout, changes)
 			}
-			_, err = fmt.Fprintf(c.stdout, "deleted %s %q\n", kind.Type, args[1])
-			return err
+			if _, err := fmt.Fprintf(c.stdout, "deleted %s %q\n", kind.Type, args[1]); err != nil || !kind.InMesh {
+				return err
+			}
+			err = wait.wrote(policy.Key{Type: kind.Type, Mesh: mesh, Name: args[1]}, cp.version)
+			return errors.Join(err, wait.await(cmd.Context(), c, cp))
 		},
 	}
 	addMeshFlag(cmd, &mesh)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say whether it could be deleted, and who would reach whom then; change nothing")
+	wait.addFlags(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "delete a signing key although it is the last: all data plane tokens of the mesh end with it")
 	return cmd
 }

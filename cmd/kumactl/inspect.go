@@ -14,7 +14,7 @@ import (
 )
 
 func (c *cli) inspectCommand() *cobra.Command {
-	return group("inspect", "Show what runs in a mesh", c.inspectDataplanes(), c.inspectIdentity(), c.inspectMesh(), c.inspectMTLS(), c.inspectTokens())
+	return group("inspect", "Show what runs in a mesh", c.inspectConnection(), c.inspectDataplanes(), c.inspectIdentity(), c.inspectMesh(), c.inspectMTLS(), c.inspectTokens())
 }
 
 func (c *cli) inspectDataplanes() *cobra.Command {

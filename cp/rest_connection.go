@@ -1,0 +1,223 @@
+package cp
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"koguma/policy"
+)
+
+// confidant knows how proxies stand.
+type confidant interface {
+	// standing is how the proxy of a Dataplane stands, or did when it was connected last.
+	standing(key policy.Key) standing
+	// revoked reports whether a token is on the list of its mesh.
+	revoked(mesh, token string) bool
+	// withdrawn reports whether a certificate of a mesh is not to be accepted any more.
+	withdrawn(mesh string, leaf *x509.Certificate) bool
+}
+
+const (
+	// mostPairs bounds how many pairs are listed, mostTrials how many are looked at, and mostRemedies for how many it is
+	// looked which permission would help: everybody may ask.
+	mostPairs    = 100
+	mostTrials   = 1000
+	mostRemedies = 10
+)
+
+// getConnection says whether one service or proxy reaches another, and why.
+func (a *api) getConnection(r *http.Request) (answer, error) {
+	if err := a.checkMesh(r, r.PathValue("mesh")); err != nil {
+		return answer{}, err
+	}
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return answer{}, parameter("query", "cannot be read: "+err.Error())
+	}
+	for name, values := range q {
+		if name != "from" && name != "to" && name != "port" || len(values) > 1 {
+			return answer{}, parameter(name, "there are from, to and port here, each once")
+		}
+	}
+	for _, name := range []string{"from", "to"} {
+		if q.Get(name) == "" {
+			return answer{}, parameter(name, "must be given: a service, or the name of a Dataplane; service: or proxy: before it says which")
+		}
+	}
+	port := 0
+	if q.Has("port") {
+		if port, err = number("port", q.Get("port"), 1, 65535); err != nil {
+			return answer{}, err
+		}
+	}
+	x, everywhere, err := a.explainer(r.Context(), r.PathValue("mesh"))
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{body: x.connection(q.Get("from"), q.Get("to"), port, everywhere)}, nil
+}
+
+// explainer is that of a mesh, and everywhere are the Dataplanes of all meshes.
+func (a *api) explainer(ctx context.Context, mesh string) (x *explainer, everywhere []*policy.Dataplane, err error) {
+	x = &explainer{confidant: a.confidant, now: time.Now(), remedies: map[string]string{}}
+	if x.mesh, err = a.resources.mesh(ctx, mesh); err != nil {
+		return nil, nil, err
+	}
+	if x.permissions, err = listOf[*policy.TrafficPermission](ctx, a.resources.store, policy.TypeTrafficPermission, mesh); err != nil {
+		return nil, nil, err
+	}
+	if everywhere, err = listOf[*policy.Dataplane](ctx, a.resources.store, policy.TypeDataplane, ""); err != nil {
+		return nil, nil, err
+	}
+	for _, d := range everywhere {
+		if d.Mesh == mesh {
+			x.dataplanes = append(x.dataplanes, d)
+		}
+	}
+	return x, everywhere, nil
+}
+
+// resolve finds the Dataplanes that are meant: those of a service, or the one of that name. A service goes before a
+// Dataplane, unless "proxy:" stands before the name.
+func resolve(name string, all []*policy.Dataplane) (p policy.Party, found []*policy.Dataplane, note string) {
+	kind, rest, prefixed := strings.Cut(name, ":")
+	if prefixed = prefixed && (kind == policy.PartyService || kind == policy.PartyProxy); prefixed {
+		name = rest
+	} else {
+		kind = ""
+	}
+	var services, proxies []*policy.Dataplane
+	for _, d := range all {
+		if slices.Contains(d.Services(), name) {
+			services = append(services, d)
+		}
+		if d.Name == name {
+			proxies = append(proxies, d)
+		}
+	}
+	p = policy.Party{Kind: kind, Name: name}
+	switch {
+	case kind == policy.PartyProxy:
+		return p, proxies, ""
+	case kind == policy.PartyService:
+		return p, services, ""
+	case len(services) > 0:
+		p.Kind = policy.PartyService
+		if len(proxies) > 0 {
+			note = fmt.Sprintf("%q is a service and a proxy; the service was taken, and proxy:%s is the other", name, name)
+		}
+		return p, services, note
+	case len(proxies) > 0:
+		p.Kind = policy.PartyProxy
+	}
+	return p, proxies, ""
+}
+
+// connection tries each proxy of the one with each inbound of the other.
+func (x *explainer) connection(from, to string, port int, everywhere []*policy.Dataplane) policy.Connection {
+	c := policy.Connection{Mesh: x.mesh.Name, Verdict: policy.Denied, Pairs: []policy.ConnectionPair{}}
+	var sources, destinations []*policy.Dataplane
+	for _, party := range []struct {
+		name string
+		as   *policy.Party
+		all  *[]*policy.Dataplane
+	}{{from, &c.From, &sources}, {to, &c.To, &destinations}} {
+		var note string
+		if *party.as, *party.all, note = resolve(party.name, x.dataplanes); note != "" {
+			c.Notes = append(c.Notes, note)
+		}
+		if len(*party.all) == 0 {
+			c.Cause = x.missing(*party.as, everywhere)
+			return c
+		}
+	}
+	x.try(&c, sources, destinations, port)
+	if len(c.Pairs) == 0 {
+		c.Cause = because(policy.CauseNoSuchPort, "see kumactl get dataplane", "%s has no inbound", c.To)
+		if port != 0 {
+			c.Cause = because(policy.CauseNoSuchPort, "leave --port out to see all", "%s has no inbound at port %d", c.To, port)
+		}
+	}
+	return c
+}
+
+// missing says that nobody in the mesh is the one that was asked for, and where somebody is.
+func (x *explainer) missing(p policy.Party, everywhere []*policy.Dataplane) *policy.Cause {
+	_, elsewhere, _ := resolve(p.String(), everywhere)
+	var meshes []string
+	for _, d := range elsewhere {
+		if !slices.Contains(meshes, d.Mesh) {
+			meshes = append(meshes, d.Mesh)
+		}
+	}
+	if len(meshes) > 0 {
+		return because(policy.CauseWrongMesh, "connections do not go from one mesh to another; ask with --mesh "+meshes[0],
+			"%s is not in mesh %s; it is in %s", p, x.mesh.Name, strings.Join(meshes, ", "))
+	}
+	if p.Kind == policy.PartyProxy {
+		return because(policy.CauseNoSuchProxy, "see kumactl get dataplanes --mesh "+x.mesh.Name, "there is no Dataplane %s", p.Name)
+	}
+	return because(policy.CauseNoSuchService, "see kumactl get dataplanes --mesh "+x.mesh.Name+", and whether its kuma-dp runs",
+		"no Dataplane stands for service %s, and none has that name", p.Name)
+}
+
+// try adds the pairs, and the verdict that follows.
+func (x *explainer) try(c *policy.Connection, sources, destinations []*policy.Dataplane, port int) {
+	sides := map[string]*side{}
+	sideOf := func(d *policy.Dataplane) *side {
+		if sides[d.Name] == nil {
+			sides[d.Name] = newSide(d, x.standing(d.Key()))
+		}
+		return sides[d.Name]
+	}
+	trials, allowed := 0, 0
+	for _, d := range destinations {
+		for i := range d.Networking.Inbound {
+			in := &d.Networking.Inbound[i]
+			if c.To.Kind == policy.PartyService && in.Service() != c.To.Name || port != 0 && in.Port != port {
+				continue
+			}
+			for _, s := range sources {
+				if trials++; trials > mostTrials {
+					continue
+				}
+				p := x.pair(sideOf(s), sideOf(d), in)
+				if c.From.Kind == policy.PartyService && p.As != c.From.Name {
+					p.Warnings = append(p.Warnings, *because(policy.CauseDialsAs, "ask for "+p.As,
+						"%s dials as its first service, %s, and not as %s", p.From, p.As, c.From.Name))
+				}
+				if p.Allowed {
+					allowed++
+				}
+				c.Pairs = append(c.Pairs, p)
+			}
+		}
+	}
+	switch {
+	case allowed == len(c.Pairs) && allowed > 0:
+		c.Verdict = policy.Allowed
+	case allowed > 0:
+		c.Verdict = policy.Partly
+	}
+	if trials > mostTrials {
+		c.Notes = append(c.Notes, fmt.Sprintf("the verdict is about %d of %d pairs", mostTrials, trials))
+	}
+	slices.SortStableFunc(c.Pairs, func(a, b policy.ConnectionPair) int { return cmp.Compare(rankOf(a), rankOf(b)) })
+	listed := min(len(c.Pairs), mostPairs)
+	c.More, c.Pairs = trials-listed, c.Pairs[:listed]
+}
+
+// rankOf has those that are denied come first.
+func rankOf(p policy.ConnectionPair) int {
+	if p.Allowed {
+		return 1
+	}
+	return 0
+}
