@@ -2,6 +2,7 @@ package cp
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -134,4 +135,23 @@ func page[T any](q *query, r *http.Request, all []T, show func(T) any) answer {
 		body.Next = &next
 	}
 	return answer{body: body}
+}
+
+// change is the mesh that a request is to change, and puts what it says into req.
+func (a *api) change(r *http.Request, req any) (mesh string, err error) {
+	if a.cfg.APIServer.ReadOnly {
+		return "", methodNotAllowed(r)
+	}
+	mesh = r.PathValue("mesh")
+	if err := a.checkMesh(r, mesh); err != nil {
+		return "", err
+	}
+	if err := noQuery(r); err != nil {
+		return "", err
+	}
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return "", badBody(err)
+	}
+	return mesh, policy.Decode(data, req)
 }

@@ -1,7 +1,6 @@
 package cp
 
 import (
-	"io"
 	"net/http"
 
 	"koguma/policy"
@@ -14,22 +13,9 @@ type signingKeyRequest struct {
 }
 
 func (a *api) makeSigningKey(r *http.Request) (answer, error) {
-	if a.cfg.APIServer.ReadOnly {
-		return answer{}, methodNotAllowed(r)
-	}
-	mesh := r.PathValue("mesh")
-	if err := a.checkMesh(r, mesh); err != nil {
-		return answer{}, err
-	}
-	if err := noQuery(r); err != nil {
-		return answer{}, err
-	}
-	data, err := io.ReadAll(r.Body)
-	if err != nil {
-		return answer{}, badBody(err)
-	}
 	var req signingKeyRequest
-	if err := policy.Decode(data, &req); err != nil {
+	mesh, err := a.change(r, &req)
+	if err != nil {
 		return answer{}, err
 	}
 	key, created, err := a.resources.addSigningKey(r.Context(), mesh, req.After)

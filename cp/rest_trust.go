@@ -3,7 +3,6 @@ package cp
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 
 	"koguma/policy"
@@ -30,22 +29,9 @@ func (a *api) getTrust(r *http.Request) (answer, error) {
 
 // rotateTrust answers when it is begun; how it goes on is for getTrust to tell.
 func (a *api) rotateTrust(r *http.Request) (answer, error) {
-	if a.cfg.APIServer.ReadOnly {
-		return answer{}, methodNotAllowed(r)
-	}
-	mesh := r.PathValue("mesh")
-	if err := a.checkMesh(r, mesh); err != nil {
-		return answer{}, err
-	}
-	if err := noQuery(r); err != nil {
-		return answer{}, err
-	}
-	data, err := io.ReadAll(r.Body)
-	if err != nil {
-		return answer{}, badBody(err)
-	}
 	var req policy.Rotate
-	if err := policy.Decode(data, &req); err != nil {
+	mesh, err := a.change(r, &req)
+	if err != nil {
 		return answer{}, err
 	}
 	passed, err := a.rotate(r.Context(), mesh, req)
