@@ -20,7 +20,7 @@ demo: build tools ## show a whole mesh at work
 	go run ./testenv/demo
 
 test: build tools ## run every test, with the race detector
-	go test -race -shuffle=on -timeout 15m ./...
+	go test -race -shuffle=on -timeout 10m ./...
 
 check: ## look at the code: gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }

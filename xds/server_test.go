@@ -25,6 +25,7 @@ import (
 type world struct {
 	t      *testing.T
 	conn   *grpc.ClientConn
+	ctx    context.Context // of the client's streams; ended by what does not come, rather than by the end of all tests
 	events chan xds.Event
 	closed chan bool // one for each stream that ended: whether it left in good order
 
@@ -37,7 +38,9 @@ type world struct {
 
 func newWorld(t *testing.T, change ...func(*xds.Server)) *world {
 	t.Helper()
-	w := &world{t: t, events: make(chan xds.Event, 100), closed: make(chan bool, 10), changed: make(chan struct{})}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	w := &world{t: t, ctx: ctx, events: make(chan xds.Event, 100), closed: make(chan bool, 10), changed: make(chan struct{})}
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -130,7 +133,7 @@ type sotw struct {
 
 func (w *world) sotw() *sotw {
 	w.t.Helper()
-	s, err := discoveryv3.NewAggregatedDiscoveryServiceClient(w.conn).StreamAggregatedResources(w.t.Context())
+	s, err := discoveryv3.NewAggregatedDiscoveryServiceClient(w.conn).StreamAggregatedResources(w.ctx)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -190,7 +193,7 @@ type delta struct {
 
 func (w *world) delta() *delta {
 	w.t.Helper()
-	s, err := discoveryv3.NewAggregatedDiscoveryServiceClient(w.conn).DeltaAggregatedResources(w.t.Context())
+	s, err := discoveryv3.NewAggregatedDiscoveryServiceClient(w.conn).DeltaAggregatedResources(w.ctx)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -267,19 +270,20 @@ func TestWildcard(t *testing.T) {
 func TestUnknownName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.set(nil, nil, nil, list(res("other", "o")))
+	w.set(nil, nil, nil, list(res("other", "1")))
 	c := w.sotw()
-	c.ask(xds.TypeSecret, "id")
+	c.ask(xds.TypeSecret, "id", "other")
+	c.ack(c.expect(xds.TypeSecret, "1"), "id", "other")
 	d := w.delta()
 	d.ask(xds.TypeSecret, "id")
 	d.ack(d.expect(xds.TypeSecret, "-id"))
-	w.next(xds.Subscribed)
-	w.set(nil, nil, nil, list(res("id", "1"), res("other", "o")))
-	c.ack(c.expect(xds.TypeSecret, "1"), "id")
+	w.set(nil, nil, nil, list(res("id", "1"), res("other", "1")))
+	c.ack(c.expect(xds.TypeSecret, "1"), "id", "other")
 	d.ack(d.expect(xds.TypeSecret, "1"))
-	w.set(nil, nil, nil, list(res("other", "o")))
+	w.set(nil, nil, nil, list(res("other", "2")))
+	c.ack(c.expect(xds.TypeSecret, "2"), "id", "other") // so that it is known to have seen that there is no id
 	d.ack(d.expect(xds.TypeSecret, "-id"))
-	w.set(nil, nil, nil, list(res("id", "1")))
+	w.set(nil, nil, nil, list(res("id", "1"), res("other", "2")))
 	d.ack(d.expect(xds.TypeSecret, "1"))
 	c.expect(xds.TypeSecret, "1") // what had gone is sent again, changed or not
 }
