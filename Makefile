@@ -6,6 +6,8 @@ CRYPTOGRAPHY_VERSION := 50.0.2
 TOOLS         := .tools/venv/envoy-$(ENVOY_VERSION)
 STEP_VERSION  := 0.30.2
 STEP          := .tools/step/step-ca-$(STEP_VERSION)
+POSTGRES_VERSION := 17.5.0
+POSTGRES      := .tools/postgres/postgres-$(POSTGRES_VERSION)
 PYJWT         := .tools/venv-jwt/pyjwt-$(PYJWT_VERSION)
 
 export GOFLAGS += -mod=readonly
@@ -50,7 +52,7 @@ fuzz: ## let every fuzz target run for FUZZTIME
 audit: ## look for known vulnerabilities; needs the network
 	go tool govulncheck ./...
 
-tools: $(TOOLS) $(PYJWT) $(STEP) ## fetch Envoy, and PyJWT and step-ca for tests, if they are not there
+tools: $(TOOLS) $(PYJWT) $(STEP) $(POSTGRES) ## fetch Envoy, and PyJWT, step-ca and Postgres for tests, if they are not there
 
 clean: ## remove what build made
 	rm -rf bin
@@ -77,6 +79,11 @@ $(PYJWT):
 $(STEP):
 	rm -rf .tools/step
 	GOBIN=$(CURDIR)/.tools/step GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' github.com/smallstep/certificates/cmd/step-ca@v$(STEP_VERSION)
+	touch $@
+
+# It has run when it is there. What it must hash to stands in the program.
+$(POSTGRES):
+	go run ./testenv/fetch $(POSTGRES_VERSION) .tools/postgres
 	touch $@
 
 .PHONY: help build demo test check bench drill-ca drill-tokens golden fuzz audit tools clean

@@ -13,9 +13,11 @@ import (
 )
 
 // core is what every store here is: all resources in memory, served from there. A store that lasts gives it a keep,
-// which is called with the changes of each commit before anybody can see them.
+// which is called with the changes of each commit before anybody can see them; one that others write to as well, a
+// commit of its own.
 type core struct {
-	keep func(version uint64, changes []change) error // nil: nothing lasts
+	commit func(writes []*write)                        // does the writes, and settles them; called with the turn
+	keep   func(version uint64, changes []change) error // nil: nothing lasts
 
 	// turn holds one value while somebody commits. Only that one changes what mu guards, but for watches.
 	turn chan struct{}
@@ -33,6 +35,7 @@ type core struct {
 // change is what a commit does to one resource.
 type change struct {
 	key      policy.Key
+	version  uint64
 	resource policy.Resource // nil: deleted
 	record   []byte          // the resource as it is kept
 }
@@ -45,11 +48,13 @@ type write struct {
 }
 
 func newCore() *core {
-	return &core{
+	c := &core{
 		turn:      make(chan struct{}, 1),
 		resources: map[policy.Type][]policy.Resource{},
 		watches:   map[*Watch]struct{}{},
 	}
+	c.commit = c.commitHere
+	return c
 }
 
 // Get implements [Store].
@@ -149,32 +154,50 @@ func (c *core) Close() error {
 	return nil
 }
 
-// commit does the writes, one after the other, and makes all their changes at once. It has the turn.
-func (c *core) commit(writes []*write) {
+// Fault implements [Store].
+func (c *core) Fault() error { return nil }
+
+// commitHere does the writes, one after the other, and makes all their changes at once. It has the turn.
+func (c *core) commitHere(writes []*write) {
+	settle(writes, c.apply(c.judge(writes)))
+}
+
+// judge does the writes one after the other, each on top of those before it, and is what they come to. Nothing is
+// changed yet. It has the turn.
+func (c *core) judge(writes []*write) (version uint64, changes []change) {
 	b := &batch{core: c, now: time.Now().UTC().Truncate(time.Millisecond), version: c.version, changes: map[policy.Key]change{}}
 	for _, w := range writes {
 		w.err = b.add(w.ops)
 	}
-	if len(b.changes) > 0 {
-		changes := slices.SortedFunc(maps.Values(b.changes), func(x, y change) int { return x.key.Compare(y.key) })
-		if err := c.apply(b.version, changes); err != nil {
-			for _, w := range writes {
-				w.err = err // whatever it was before: it may have come from a change that did not happen
-			}
-		}
-	}
+	return b.version, slices.SortedFunc(maps.Values(b.changes), func(x, y change) int { return x.key.Compare(y.key) })
+}
+
+// settle ends the writes: as they were judged, or all with err.
+func settle(writes []*write, err error) {
 	for _, w := range writes {
+		if err != nil {
+			w.err = err // whatever it was before: it may have come from a change that did not happen
+		}
 		close(w.done)
 	}
 }
 
-// apply makes changes last, and then visible: to readers and watches in one moment.
+// apply makes changes last, and then visible.
 func (c *core) apply(version uint64, changes []change) error {
+	if len(changes) == 0 {
+		return nil
+	}
 	if c.keep != nil {
 		if err := c.keep(version, changes); err != nil {
 			return err
 		}
 	}
+	c.show(version, changes)
+	return nil
+}
+
+// show makes changes visible to readers and watches, in one moment.
+func (c *core) show(version uint64, changes []change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.version = version
@@ -184,7 +207,6 @@ func (c *core) apply(version uint64, changes []change) error {
 	for w := range c.watches {
 		w.push(changes, version)
 	}
-	return nil
 }
 
 // find is the resource with the key, or nil. It needs mu, or the turn.
@@ -239,7 +261,7 @@ func (b *batch) add(ops []Op) error {
 		case op.Put == nil:
 			if old != nil {
 				b.version++
-				staged[key] = change{key: key}
+				staged[key] = change{key: key, version: b.version}
 			}
 		case old == nil || !Same(old, op.Put):
 			ch, err := b.put(key, old, op.Put)
@@ -275,5 +297,5 @@ func (b *batch) put(key policy.Key, old, r policy.Resource) (change, error) {
 	if err != nil {
 		return change{}, err
 	}
-	return change{key: key, resource: kept, record: data}, nil
+	return change{key: key, version: b.version, resource: kept, record: data}, nil
 }

@@ -31,6 +31,8 @@ func checkKey(key policy.Key, r policy.Resource) error {
 		return fmt.Errorf("store: %s: its type is not that of a %T", key, r)
 	case key.Name == "":
 		return fmt.Errorf("store: %s: a resource without a name cannot be kept", key)
+	case strings.ContainsRune(key.Mesh+key.Name, 0):
+		return fmt.Errorf("store: %s: a name with a NUL in it cannot be kept", key)
 	case len(key.Mesh)+len(key.Name) > maxKey:
 		return fmt.Errorf("store: %s: mesh and name together are longer than %d bytes", key.Type, maxKey)
 	}

@@ -1,7 +1,7 @@
-// Package store keeps the resources of a mesh: in memory ([NewMemory]) or in a file that outlives the process
-// ([OpenFile]).
+// Package store keeps the resources of a mesh: in memory ([NewMemory]), in a file that outlives the process ([OpenFile]),
+// or in a Postgres that several processes share ([OpenPostgres]).
 //
-// Both give the same promises. A [Store.Write] happens wholly or not at all, and has happened for good when it returns
+// All give the same promises. A [Store.Write] happens wholly or not at all, and has happened for good when it returns
 // nil. Versions only grow: one counter serves all resources of a store, so that no version comes twice, not even when
 // a name is deleted and used again. A [Watch] shows every change there is, or what is left of it: nothing is missed,
 // and nothing older follows something newer.
@@ -32,6 +32,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")
+	// ErrUnavailable says that what the store is kept in does not answer, or takes no writes. It comes back by itself.
+	ErrUnavailable = errors.New("the store does not answer")
 	// ErrInUse says that another process has the file open.
 	ErrInUse = errors.New("in use")
 )
@@ -72,6 +74,10 @@ type Store interface {
 
 	// Watch begins to watch everything in the store, until ctx ends or the store is closed.
 	Watch(ctx context.Context) (*Watch, error)
+
+	// Fault is why no Write is taken at present, an ErrUnavailable; nil if nothing is known that is in the way. Get, List
+	// and Watch go on with what there was.
+	Fault() error
 
 	// Close waits for the Write that is going on, ends every Watch with ErrClosed, and lets go of the file. All later
 	// calls return ErrClosed, but for Close itself, which returns nil.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
+	"net"
 	"slices"
 	"time"
 
@@ -24,6 +25,20 @@ func NewCA(name string, by *CA) (*CA, error) {
 		Subject:  pkix.Name{CommonName: name},
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, BasicConstraintsValid: true, IsCA: true,
 	})
+}
+
+// NewHost is a pair below a CA for a host, or a client, of that name, and for the address where it is one.
+func NewHost(name string, by *CA) (*CA, error) {
+	c := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: name},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		DNSNames:    []string{name},
+	}
+	if ip := net.ParseIP(name); ip != nil {
+		c.DNSNames, c.IPAddresses = nil, []net.IP{ip}
+	}
+	return newCA(by, c)
 }
 
 func newCA(by *CA, c *x509.Certificate) (*CA, error) {

@@ -24,6 +24,7 @@ type Command struct {
 	Env   []string // on top of this process's own environment, of which nothing that begins with KUMA_ is handed on
 	Dir   string
 	Stdin string
+	User  int // the id of the user and group to run as; 0 is as we do
 }
 
 func (c Command) build(ctx context.Context) *exec.Cmd {
@@ -34,6 +35,9 @@ func (c Command) build(ctx context.Context) *exec.Cmd {
 	cmd.Stdin = strings.NewReader(c.Stdin)
 	// A group of its own, so that Ctrl-C in the terminal reaches only us, and we end it in good order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if c.User != 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(c.User), Gid: uint32(c.User)}
+	}
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
