@@ -49,14 +49,16 @@ type GeneralConfig struct {
 
 // The types of stores.
 const (
-	StoreFile   = "file"
-	StoreMemory = "memory"
+	StoreFile     = "file"
+	StoreMemory   = "memory"
+	StorePostgres = "postgres"
 )
 
 // StoreConfig says where resources are kept.
 type StoreConfig struct {
-	Type string          `json:"type" env:"KUMA_STORE_TYPE"`
-	File FileStoreConfig `json:"file"`
+	Type     string              `json:"type" env:"KUMA_STORE_TYPE"`
+	File     FileStoreConfig     `json:"file"`
+	Postgres PostgresStoreConfig `json:"postgres"`
 }
 
 // FileStoreConfig is for the store in one file.
@@ -123,7 +125,7 @@ func DefaultConfig() Config {
 	return Config{
 		Environment: "universal",
 		Mode:        "zone",
-		Store:       StoreConfig{Type: StoreFile},
+		Store:       StoreConfig{Type: StoreFile, Postgres: defaultPostgres()},
 		APIServer:   APIServerConfig{HTTP: HTTPConfig{Enabled: true, Interface: "127.0.0.1", Port: 5681}},
 		DPServer: DPServerConfig{
 			Interface: "0.0.0.0",
@@ -193,10 +195,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("environment: %q is not known; use universal", c.Environment)
 	case c.Mode != "zone" && c.Mode != "standalone":
 		return fmt.Errorf("mode: %q is not known; use zone", c.Mode)
-	case c.Store.Type == "postgres":
-		return errors.New("store.type: postgres is not built in yet; use file or memory")
-	case c.Store.Type != StoreFile && c.Store.Type != StoreMemory:
-		return fmt.Errorf("store.type: %q is not known; use file or memory", c.Store.Type)
+	case c.Store.Type != StoreFile && c.Store.Type != StoreMemory && c.Store.Type != StorePostgres:
+		return fmt.Errorf("store.type: %q is not known; use file, postgres or memory", c.Store.Type)
 	case c.Store.Type == StoreFile && c.Store.File.Path == "":
 		return errors.New("store.file.path: not set, and neither is HOME; set KUMA_GENERAL_WORK_DIR")
 	case (c.General.TLSCertFile == "") != (c.General.TLSKeyFile == ""):
@@ -207,6 +207,7 @@ func (c *Config) Validate() error {
 		return errors.New("xdsServer.dataplaneDeregistrationDelay: must not be negative")
 	}
 	return cmp.Or(
+		c.validatePostgres(),
 		c.validateAuthn(),
 		validAddress("apiServer.http", "port", c.APIServer.HTTP.Interface, c.APIServer.HTTP.Port),
 		validAddress("dpServer", "port", c.DPServer.Interface, c.DPServer.Port),

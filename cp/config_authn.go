@@ -111,8 +111,8 @@ func (c *Config) issues() (bool, string) {
 	return true, ""
 }
 
-// warnings are what somebody who says this may not have meant. They are fit for anybody.
-func (c *Config) warnings() []string {
+// authnWarnings are what somebody who says this may not have meant. They are fit for anybody.
+func (c *Config) authnWarnings() []string {
 	if c.authnType() == AuthnNone {
 		return []string{"authentication is off: any proxy that reaches the DP server can be any service of any mesh; " +
 			"set " + keyAuthnType + " to " + AuthnDPToken}

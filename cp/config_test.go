@@ -99,7 +99,6 @@ func TestConfigRefusals(t *testing.T) {
 		{"log: x", "", "unknown field"},
 		{"mode: global", "", "mode"},
 		{"environment: kubernetes", "", "environment"},
-		{"store: {type: postgres}", "", "postgres is not built in yet"},
 		{"store: {type: etcd}", "", "store.type"},
 		{"general: {tlsCertFile: x}", "", "general: tlsCertFile and tlsKeyFile go together"},
 		{"dpServer: {tlsKeyFile: x}", "", "dpServer: tlsCertFile and tlsKeyFile go together"},

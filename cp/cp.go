@@ -60,7 +60,7 @@ func (c *ControlPlane) Addrs(ctx context.Context) (Addrs, error) {
 
 // Run serves until the context ends. It returns when all that it started has ended, nil if the context is why.
 func (c *ControlPlane) Run(ctx context.Context) (err error) {
-	s, err := c.openStore()
+	s, err := c.openStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		port: portOf(dp), refusals: refusals,
 	}
 	g.Go(func() error { return newDPServer(dp, cert, ads, bootstrap, c.log).run(ctx) })
-	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(c.readiness, c.cfg.warnings(), m.handler()), c.log))
+	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(func() error { return c.readiness(s) }, c.cfg.warnings(), m.handler()), c.log))
 	c.ready.Store(true)
 	close(c.listening)
 	c.log.Info("the control plane is up", "api", c.addrs.API, "dp", c.addrs.DP, "diagnostics", c.addrs.Diagnostics, "admin", c.addrs.Admin)
@@ -159,9 +159,12 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 }
 
 // readiness is whether the control plane takes proxies and requests.
-func (c *ControlPlane) readiness() error {
-	if !c.ready.Load() {
+func (c *ControlPlane) readiness(s store.Store) error {
+	switch {
+	case !c.ready.Load():
 		return errors.New("starting")
+	case s.Fault() != nil: // which says more than is for everybody
+		return errors.New("the store does not answer: proxies are served from memory, and no change is taken")
 	}
 	return nil
 }
@@ -180,9 +183,12 @@ func (c *ControlPlane) keyring() *keyring {
 }
 
 // openStore opens the store that the configuration names.
-func (c *ControlPlane) openStore() (store.Store, error) {
-	if c.cfg.Store.Type == StoreMemory {
+func (c *ControlPlane) openStore(ctx context.Context) (store.Store, error) {
+	switch c.cfg.Store.Type {
+	case StoreMemory:
 		return store.NewMemory(), nil
+	case StorePostgres:
+		return store.OpenPostgres(ctx, c.cfg.postgres())
 	}
 	return store.OpenFile(c.cfg.Store.File.Path)
 }

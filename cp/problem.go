@@ -70,6 +70,8 @@ func problemOf(title string, err error) *problem {
 		return refuse(http.StatusNotFound, title, err.Error())
 	case errors.Is(err, store.ErrConflict):
 		return refuse(http.StatusConflict, title, err.Error())
+	case errors.Is(err, store.ErrUnavailable):
+		return refuse(http.StatusServiceUnavailable, title, "the store does not answer; try again later")
 	case errors.Is(err, context.Canceled):
 		return refuse(statusClientGone, title, "the client is gone")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, store.ErrClosed):

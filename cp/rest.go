@@ -20,6 +20,9 @@ import (
 	"koguma/token"
 )
 
+// retryAfter is when to ask again where the store does not answer, in seconds: it is back by itself.
+const retryAfter = "5"
+
 // maxBody is the most that a request may send, but for that which puts a Secret.
 const maxBody = 1 << 20
 
@@ -281,6 +284,9 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, p *problem) {
 		a.log.Error("a problem that cannot be said", "path", r.URL.Path, "error", err)
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
 	w.WriteHeader(p.Status)
 	w.Write(data)
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"koguma/cp"
+)
+
+func newMigrateCommand() *cobra.Command {
+	migrate := &cobra.Command{
+		Use:   "migrate",
+		Short: "Change the schema of the store",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	var file string
+	up := &cobra.Command{
+		Use:   "up",
+		Short: "Make the schema in Postgres, or bring it up to this version",
+		Long: "Make the schema in Postgres, or bring it up to this version.\n\n" +
+			"The settings are those of kuma-cp run. There is no way back: make a backup before. Nothing happens where nothing is\n" +
+			"to be done, and of several that run at once, one does it.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := cp.Load(file, os.Environ())
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			from, to, err := cp.Migrate(ctx, cfg)
+			switch {
+			case err != nil:
+				return err
+			case from == to:
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "the schema is at version %d already\n", to)
+			default:
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "the schema went from version %d to %d\n", from, to)
+			}
+			return err
+		},
+	}
+	up.Flags().StringVarP(&file, "config-file", "c", "", "YAML file with settings")
+	migrate.AddCommand(up)
+	return migrate
+}
