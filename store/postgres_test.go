@@ -30,10 +30,17 @@ func startPostgres(t testing.TB, settings ...string) *testenv.Postgres {
 // newDatabase is an empty store on the server.
 func newDatabase(t testing.TB, p *testenv.Postgres) store.PostgresConfig {
 	t.Helper()
+	return newDatabaseWith(t, p, func(*store.PostgresConfig) {})
+}
+
+// newDatabaseWith is that, for who opens it in another way.
+func newDatabaseWith(t testing.TB, p *testenv.Postgres, change func(*store.PostgresConfig)) store.PostgresConfig {
+	t.Helper()
 	cfg, err := p.NewDatabase(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	change(&cfg)
 	if _, _, err := store.Migrate(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -52,5 +59,13 @@ func openPostgres(t testing.TB, cfg store.PostgresConfig) store.Store {
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	p := startPostgres(t)
-	storetest.Run(t, func(t *testing.T) store.Store { return openPostgres(t, newDatabase(t, p)) })
+	t.Run("alone", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) store.Store { return openPostgres(t, newDatabase(t, p)) })
+	})
+	t.Run("shared", func(t *testing.T) {
+		storetest.RunShared(t, func(t *testing.T) (a, b store.Store) {
+			cfg := newDatabase(t, p)
+			return openPostgres(t, cfg), openPostgres(t, cfg)
+		})
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -178,6 +179,6 @@ func (p *Postgres) NewDatabase(ctx context.Context) (store.PostgresConfig, error
 	return store.PostgresConfig{
 		Host: p.Host, Port: p.Port, User: "kuma", Password: PostgresPassword, Database: name, TLSMode: store.TLSDisable,
 		MaxConns: 4, ConnectTimeout: 5 * time.Second, MaxConnIdleTime: time.Minute, MaxConnLifetime: time.Hour,
-		HealthCheckInterval: time.Second,
+		HealthCheckInterval: time.Second, Log: slog.New(slog.DiscardHandler),
 	}, err
 }

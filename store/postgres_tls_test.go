@@ -1,0 +1,180 @@
+package store_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"koguma/store"
+	"koguma/testenv"
+)
+
+func newCA(t *testing.T, name string) *testenv.CA {
+	t.Helper()
+	ca, err := testenv.NewCA(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// pair is the PEM of a certificate for a name, and of its key.
+func pair(t *testing.T, name string, by *testenv.CA) (cert, key string) {
+	t.Helper()
+	host, err := testenv.NewHost(name, by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err = host.KeyPEM(); err != nil {
+		t.Fatal(err)
+	}
+	return host.CertPEM(), key
+}
+
+// file is the path of a file with this in it.
+func file(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "pem")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// startSecurePostgres is a server with a certificate of ca for its address. It takes no connection without TLS, into the
+// database kuma1 none without a client certificate of ca, and into the others none without the password.
+func startSecurePostgres(t *testing.T, ca *testenv.CA) *testenv.Postgres {
+	t.Helper()
+	p, err := testenv.NewPostgres(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	cert, key := pair(t, p.Host, ca)
+	for name, content := range map[string]string{"data/server.crt": cert, "data/server.key": key, "data/ca.crt": ca.RootPEM()} {
+		if err := p.File(name, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Permit("hostssl kuma1 kuma all cert", "hostssl all kuma all scram-sha-256"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context(), "ssl=on", "ssl_ca_file=ca.crt"); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Each mode lets through what it says, and nothing else.
+func TestPostgresTLS(t *testing.T) {
+	t.Parallel()
+	ca, other := newCA(t, "ca"), newCA(t, "other")
+	p := startSecurePostgres(t, ca)
+	way := newWire(t, net.JoinHostPort(p.Host, strconv.Itoa(p.Port))) // to an address that is not in the certificate
+	var databases [2]store.PostgresConfig
+	for i := range databases {
+		var err error
+		if databases[i], err = p.NewDatabase(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	right, wrong := file(t, ca.RootPEM()), file(t, other.RootPEM())
+	client := func(name string, by *testenv.CA) [2]string {
+		cert, key := pair(t, name, by)
+		return [2]string{file(t, cert), file(t, key)}
+	}
+	kuma, stranger, forged := client("kuma", ca), client("stranger", ca), client("kuma", other)
+
+	for _, tt := range []struct {
+		mode, ca  string
+		elsewhere bool
+		client    [2]string // none: the password
+		want      string    // of the error
+	}{
+		{mode: store.TLSDisable, want: "no pg_hba.conf entry"},
+		{mode: store.TLSVerifyNone},
+		{mode: store.TLSVerifyNone, elsewhere: true},
+		{mode: store.TLSVerifyCA, ca: right},
+		{mode: store.TLSVerifyCA, ca: right, elsewhere: true},
+		{mode: store.TLSVerifyCA, ca: wrong, want: "unknown authority"},
+		{mode: store.TLSVerifyCA, ca: "nowhere.pem", want: "nowhere.pem"},
+		{mode: store.TLSVerifyCA, ca: kuma[1], want: "no certificate in PEM"},
+		{mode: store.TLSVerifyFull, ca: right},
+		{mode: store.TLSVerifyFull, ca: right, elsewhere: true, want: "not 127.0.0.1"},
+		{mode: store.TLSVerifyFull, ca: wrong, want: "unknown authority"},
+
+		{mode: store.TLSVerifyFull, ca: right, client: kuma},
+		{mode: store.TLSVerifyCA, ca: right, client: kuma},
+		{mode: store.TLSVerifyNone, client: kuma},
+		{mode: store.TLSVerifyFull, ca: right, client: stranger, want: "certificate authentication failed"},
+		{mode: store.TLSVerifyFull, ca: right, client: forged, want: "valid client certificate"},
+		{mode: store.TLSVerifyFull, ca: right, client: [2]string{kuma[0], stranger[1]}, want: "does not match"},
+		{mode: store.TLSVerifyFull, ca: right, client: [2]string{kuma[0], "nowhere.key"}, want: "nowhere.key"},
+		{mode: store.TLSVerifyFull, ca: wrong, client: kuma, want: "unknown authority"},
+	} {
+		cfg := databases[1]
+		if tt.client[0] != "" {
+			cfg = databases[0]
+			cfg.Password = ""
+		}
+		cfg.TLSMode, cfg.CAFile, cfg.CertFile, cfg.KeyFile = tt.mode, tt.ca, tt.client[0], tt.client[1]
+		if tt.elsewhere {
+			cfg.Host, cfg.Port = "127.0.0.1", way.port()
+		}
+		_, _, err := store.Migrate(t.Context(), cfg)
+		if err == nil {
+			var s store.Store
+			if s, err = store.OpenPostgres(context.WithoutCancel(t.Context()), cfg); err == nil {
+				put(t, s, proxy(0, "1"))
+				closeStore(t, s)
+			}
+		}
+		switch {
+		case tt.want == "" && err != nil, tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%+v: got error %v", tt, err)
+		case err != nil && strings.Contains(err.Error(), testenv.PostgresPassword):
+			t.Errorf("%+v: the error has the password: %v", tt, err)
+		}
+	}
+
+	cfg := databases[0]
+	cfg.TLSMode = store.TLSVerifyNone
+	if _, err := store.OpenPostgres(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "client certificate") {
+		t.Errorf("without a client certificate: got error %v", err)
+	}
+	cfg = databases[1]
+	cfg.TLSMode, cfg.Password = store.TLSVerifyNone, "wrong-password"
+	if _, err := store.OpenPostgres(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "password authentication failed") ||
+		strings.Contains(err.Error(), "wrong-password") {
+		t.Errorf("with a wrong password: got error %v", err)
+	}
+}
+
+// A client certificate that is replaced is taken up by the next connection.
+func TestPostgresTakesUpCertificates(t *testing.T) {
+	t.Parallel()
+	ca := newCA(t, "ca")
+	p := startSecurePostgres(t, ca)
+	cfg := newDatabaseWith(t, p, func(cfg *store.PostgresConfig) {
+		cert, key := pair(t, "kuma", ca)
+		cfg.TLSMode, cfg.CAFile, cfg.CertFile, cfg.KeyFile = store.TLSVerifyFull, file(t, ca.RootPEM()), file(t, cert), file(t, key)
+	})
+	s := openPostgres(t, cfg)
+	defer closeStore(t, s)
+	cert, key := pair(t, "stranger", ca)
+	for path, content := range map[string]string{cfg.CertFile: cert, cfg.KeyFile: key} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	execSQL(t, p, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'koguma'")
+	eventually(t, "the store to be shut out", faulty(s, "certificate authentication failed"))
+}
