@@ -23,6 +23,7 @@ type Options struct {
 	MTLS     bool
 	LeafLife time.Duration // of the workloads' certificates; 0 is what the control plane chooses
 	Drain    time.Duration // how long Envoy lets a connection live whose permission is gone; 0 is a second
+	Postgres *Postgres     // where the store is, in a database of its own; nil is a file
 }
 
 // Mesh is a control plane, and proxies with real Envoys, for as long as a test takes. Its methods end the test where
@@ -63,6 +64,9 @@ func New(t testing.TB, o Options) *Mesh {
 	}
 	if m.env, err = LastingAddresses(); err != nil {
 		t.Fatal(err)
+	}
+	if o.Postgres != nil {
+		m.usePostgres()
 	}
 	m.StartCP()
 	if o.MTLS {

@@ -182,3 +182,30 @@ func (p *Postgres) NewDatabase(ctx context.Context) (store.PostgresConfig, error
 		HealthCheckInterval: time.Second, Log: slog.New(slog.DiscardHandler),
 	}, err
 }
+
+// usePostgres has the store of the mesh be in a database of its own.
+func (m *Mesh) usePostgres() {
+	m.t.Helper()
+	ctx, cancel := m.ctx()
+	defer cancel()
+	cfg, err := m.o.Postgres.NewDatabase(ctx)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.env = append(m.env, PostgresEnv(cfg)...)
+	path, err := Binary("kuma-cp")
+	if err == nil {
+		_, err = Run(ctx, Command{Name: "kuma-cp", Path: path, Args: []string{"migrate", "up"}, Env: PostgresEnv(cfg)})
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// PostgresEnv is what tells a kuma-cp of a database.
+func PostgresEnv(cfg store.PostgresConfig) []string {
+	return []string{
+		"KUMA_STORE_TYPE=postgres", "KUMA_STORE_POSTGRES_HOST=" + cfg.Host, fmt.Sprint("KUMA_STORE_POSTGRES_PORT=", cfg.Port),
+		"KUMA_STORE_POSTGRES_USER=" + cfg.User, "KUMA_STORE_POSTGRES_PASSWORD=" + string(cfg.Password), "KUMA_STORE_POSTGRES_DB_NAME=" + cfg.Database,
+	}
+}
