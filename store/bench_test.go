@@ -42,6 +42,11 @@ func stores(b *testing.B, run func(b *testing.B, s store.Store)) {
 		defer s.Close()
 		run(b, s)
 	})
+	b.Run("postgres", func(b *testing.B) {
+		s := openPostgres(b, newDatabase(b, startPostgres(b)))
+		defer s.Close()
+		run(b, s)
+	})
 }
 
 // One writer, one change of a resource at a time.
@@ -99,16 +104,25 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
-// A file with 10,000 resources is opened.
+// A store with 10,000 resources is opened.
 func BenchmarkOpen(b *testing.B) {
-	path := filepath.Join(b.TempDir(), "store.db")
-	s := openFile(b, path)
-	fill(b, s, 10000)
-	for b.Loop() {
-		if err := s.Close(); err != nil {
-			b.Fatal(err)
+	measure := func(b *testing.B, open func() store.Store) {
+		s := open()
+		fill(b, s, 10000)
+		for b.Loop() {
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			s = open()
 		}
-		s = openFile(b, path)
+		s.Close()
 	}
-	s.Close()
+	b.Run("file", func(b *testing.B) {
+		path := filepath.Join(b.TempDir(), "store.db")
+		measure(b, func() store.Store { return openFile(b, path) })
+	})
+	b.Run("postgres", func(b *testing.B) {
+		cfg := newDatabase(b, startPostgres(b))
+		measure(b, func() store.Store { return openPostgres(b, cfg) })
+	})
 }

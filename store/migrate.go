@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -20,15 +21,20 @@ var migrations embed.FS
 // migrationLock is the advisory lock of whoever changes the schema.
 const migrationLock = 0x6b6f67756d61 // "koguma"
 
+// migrationLimit is how long all of it may take; each statement has the deadline of every other.
+const migrationLimit = time.Minute
+
 // Migrate brings the schema of a Postgres up to what this program needs, in one transaction, and returns the versions
 // before and after; 0 is an empty database. Who comes meanwhile waits. There is no way back, and a schema that is newer is
 // an error.
 func Migrate(ctx context.Context, cfg PostgresConfig) (from, to int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, migrationLimit)
+	defer cancel()
 	conn, err := cfg.connect(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer conn.Close(ctx)
+	defer hangUp(conn)
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", migrationLock); err != nil {
 			return err

@@ -198,6 +198,7 @@ func (p *postgres) follow(ctx context.Context, conn *pgx.Conn) {
 				return
 			}
 			p.setFault(err)
+			p.pool.Reset() // what it holds may be as dead, or of a server that is no longer the one
 			select {
 			case <-time.After(resync / 2):
 			case <-ctx.Done():
