@@ -93,7 +93,7 @@ func (p *postgres) setFault(err error) {
 		p.fault = p.unavailable(err)
 	}
 	switch {
-	case was == nil && err != nil:
+	case err != nil && (was == nil || was.Error() != p.fault.Error()):
 		p.log.Warn("the store does not answer: nothing is written until it does, and what was there is served from memory", "error", p.fault)
 	case was != nil && err == nil:
 		p.log.Info("the store answers again")
@@ -121,18 +121,42 @@ func (p *postgres) commit(writes []*write) {
 	}
 	err := p.transact(writes)
 	if err != nil {
-		if sqlState(err) == "" {
-			p.setFault(err) // else it is there, and has said why not
-		}
+		p.setFault(err)
 		err = p.unavailable(err)
 	}
 	settle(writes, err)
 }
 
 // transact is commit without its consequences for those who wait.
-func (p *postgres) transact(writes []*write) (err error) {
+func (p *postgres) transact(writes []*write) error {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
+	return p.exclusively(ctx, func(tx pgx.Tx, newest uint64) error {
+		if newest != p.version {
+			n, err := readNews(ctx, tx, p.version)
+			if err != nil {
+				return err
+			}
+			p.learn(n)
+		}
+		version, changes := p.judge(writes)
+		if len(changes) == 0 {
+			return nil
+		}
+		if err := save(ctx, tx, version, changes); err != nil {
+			return err
+		}
+		if err := tx.Commit(ctx); err != nil {
+			return err
+		}
+		p.show(version, changes)
+		return nil
+	})
+}
+
+// exclusively runs f with a transaction, which keeps all others from writing, and the newest version there is. What f does
+// not commit is undone.
+func (p *postgres) exclusively(ctx context.Context, f func(tx pgx.Tx, newest uint64) error) (err error) {
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -148,37 +172,18 @@ func (p *postgres) transact(writes []*write) (err error) {
 		return err
 	}
 	defer tx.Rollback(ctx)
-	if err := p.catchUp(ctx, tx); err != nil {
+	var newest uint64
+	if err := tx.QueryRow(ctx, "SELECT version FROM store_version FOR UPDATE").Scan(&newest); err != nil {
 		return err
 	}
-	version, changes := p.judge(writes)
-	if len(changes) == 0 {
-		return nil
-	}
-	if err := save(ctx, tx, version, changes); err != nil {
-		return err
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return err
-	}
-	p.show(version, changes)
-	return nil
+	return f(tx, newest)
 }
 
-// catchUp keeps all others from writing until tx ends, and takes in what they have written so far. The caller has the turn.
-func (p *postgres) catchUp(ctx context.Context, tx pgx.Tx) error {
-	var version uint64
-	if err := tx.QueryRow(ctx, "SELECT version FROM store_version FOR UPDATE").Scan(&version); err != nil {
-		return err
-	}
-	if version == p.version {
-		return nil
-	}
-	n, err := readNews(ctx, tx, p.version)
-	if err == nil {
-		p.learn(n)
-	}
-	return err
+// probe finds out whether a Write could be done.
+func (p *postgres) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	return p.exclusively(ctx, func(pgx.Tx, uint64) error { return nil })
 }
 
 // newest is the newest version that is in memory.
@@ -206,7 +211,7 @@ func (p *postgres) follow(ctx context.Context, conn *pgx.Conn) {
 			}
 			conn, err = p.listen(ctx)
 		}
-		p.setFault(nil)
+		p.setFault(p.probe(ctx))
 	}
 }
 
@@ -242,7 +247,9 @@ func (p *postgres) hear(ctx context.Context, conn *pgx.Conn) error {
 		if err := p.refresh(ctx, conn); err != nil {
 			return err
 		}
-		p.setFault(nil)
+		if p.Fault() != nil {
+			p.setFault(p.probe(ctx))
+		}
 	}
 }
 

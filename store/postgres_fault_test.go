@@ -250,10 +250,16 @@ func TestPostgresOthersWroteMeanwhile(t *testing.T) {
 		w := follow(t, s)
 		put(t, s, proxy(0, "1"), proxy(1, "1"))
 		w.until(name(0), name(1))
-		execSQL(t, p, cfg.Database, `UPDATE store_version SET version = version + 1;
-			UPDATE resources SET spec = NULL, deleted = now(), version = (SELECT version FROM store_version) WHERE name = '`+name(0)+`'`)
+		deleteUnheard(t, p, cfg.Database, name(0))
 		w.until(name(1))
 	})
+}
+
+// deleteUnheard deletes a resource, and tells nobody.
+func deleteUnheard(t *testing.T, p *testenv.Postgres, database, name string) {
+	t.Helper()
+	execSQL(t, p, database, `UPDATE store_version SET version = version + 1;
+		UPDATE resources SET spec = NULL, deleted = now(), version = (SELECT version FROM store_version) WHERE name = '`+name+`'`)
 }
 
 // A server that takes no writes is not taken for one that does, and one that has lost what was read from it is not believed.
@@ -271,6 +277,17 @@ func TestPostgresNotTheOneItWas(t *testing.T) {
 	execSQL(t, p, "postgres", "ALTER DATABASE "+cfg.Database+" RESET default_transaction_read_only")
 	eventually(t, "the store to be back", inOrder(s))
 	put(t, s, proxy(0, "2"), proxy(1, "1"))
+
+	execSQL(t, p, cfg.Database, "REVOKE UPDATE ON store_version FROM kuma")
+	if err := s.Write(t.Context(), store.Op{Put: proxy(2, "1")}); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("got error %v", err)
+	}
+	time.Sleep(1500 * time.Millisecond) // that it can be read still is no reason to believe that it takes writes
+	if err := faulty(s, "permission denied")(); err != nil {
+		t.Error(err)
+	}
+	execSQL(t, p, cfg.Database, "GRANT UPDATE ON store_version TO kuma")
+	eventually(t, "the store to be back", inOrder(s))
 
 	execSQL(t, p, cfg.Database, "UPDATE store_version SET version = 1")
 	eventually(t, "the store to say so", faulty(s, "it was restored"))

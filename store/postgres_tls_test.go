@@ -2,11 +2,13 @@ package store_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"koguma/store"
@@ -158,17 +160,30 @@ func TestPostgresTLS(t *testing.T) {
 	}
 }
 
-// A client certificate that is replaced is taken up by the next connection.
-func TestPostgresTakesUpCertificates(t *testing.T) {
+// A connection under TLS is kept for as long as it is good. A client certificate that is replaced is taken up by the next one.
+func TestPostgresKeepsConnections(t *testing.T) {
 	t.Parallel()
 	ca := newCA(t, "ca")
 	p := startSecurePostgres(t, ca)
+	var log lines
 	cfg := newDatabaseWith(t, p, func(cfg *store.PostgresConfig) {
 		cert, key := pair(t, "kuma", ca)
 		cfg.TLSMode, cfg.CAFile, cfg.CertFile, cfg.KeyFile = store.TLSVerifyFull, file(t, ca.RootPEM()), file(t, cert), file(t, key)
+		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 	})
 	s := openPostgres(t, cfg)
 	defer closeStore(t, s)
+	w := follow(t, s)
+	put(t, s, proxy(0, "1"), proxy(1, "1"), proxy(2, "1"))
+	w.until(name(0), name(1), name(2))
+	deleteUnheard(t, p, cfg.Database, name(0))
+	w.until(name(1), name(2))
+	deleteUnheard(t, p, cfg.Database, name(1))
+	w.until(name(2))
+	if text := log.String(); text != "" {
+		t.Errorf("a connection was lost: %s", text)
+	}
+
 	cert, key := pair(t, "stranger", ca)
 	for path, content := range map[string]string{cfg.CertFile: cert, cfg.KeyFile: key} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -177,4 +192,25 @@ func TestPostgresTakesUpCertificates(t *testing.T) {
 	}
 	execSQL(t, p, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'koguma'")
 	eventually(t, "the store to be shut out", faulty(s, "certificate authentication failed"))
+	if text := log.String(); !strings.Contains(text, "the store does not answer") {
+		t.Errorf("the log does not say so: %q", text)
+	}
+}
+
+// lines is a log that others write.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
