@@ -150,6 +150,60 @@ func TestPostgresAway(t *testing.T) {
 	w.until(name(0), name(2), name(3))
 }
 
+// A Postgres that is killed in the middle of many writes has all that were acknowledged, and of each of the others all or
+// nothing, when it is back.
+func TestPostgresKilled(t *testing.T) {
+	t.Parallel()
+	p := startPostgres(t)
+	cfg := newDatabase(t, p)
+	s := openPostgres(t, cfg)
+	defer closeStore(t, s)
+	var mu sync.Mutex
+	written := map[int]bool{} // by whether it was acknowledged
+	var g sync.WaitGroup
+	for w := range 4 {
+		g.Go(func() {
+			for i := w; ; i += 10 { // in pairs
+				err := s.Write(t.Context(), store.Op{Put: proxy(2*i, "1")}, store.Op{Put: proxy(2*i+1, "1")})
+				mu.Lock()
+				written[i] = err == nil
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	eventually(t, "writes", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(written) < 200 {
+			return fmt.Errorf("only %d", len(written))
+		}
+		return nil
+	})
+	p.Kill()
+	g.Wait()
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the store to be back", inOrder(s))
+	put(t, s, proxy(1e6, "1")) // by which it knows all there is
+	fresh := openPostgres(t, cfg)
+	defer closeStore(t, fresh)
+	for _, each := range []store.Store{s, fresh} {
+		there := map[string]bool{}
+		for _, r := range list(t, each, policy.TypeDataplane) {
+			there[r.Metadata().Name] = true
+		}
+		for i, acknowledged := range written {
+			if a, b := there[name(2*i)], there[name(2*i+1)]; a != b || acknowledged && !a {
+				t.Errorf("write %d, acknowledged %v, is there by %v and %v", i, acknowledged, a, b)
+			}
+		}
+	}
+}
+
 // wire is a way to a server that can be cut.
 type wire struct {
 	listener net.Listener
