@@ -14,7 +14,7 @@ import (
 )
 
 // notOpened checks that the store cannot be opened, and that the error says so.
-func notOpened(t *testing.T, cfg store.PostgresConfig, want string) {
+func notOpened(t *testing.T, cfg store.PostgresConfig, want string) error {
 	t.Helper()
 	s, err := store.OpenPostgres(t.Context(), cfg)
 	if err == nil {
@@ -24,6 +24,7 @@ func notOpened(t *testing.T, cfg store.PostgresConfig, want string) {
 	if !strings.Contains(err.Error(), want) {
 		t.Errorf("got error %q, want it to say %q", err, want)
 	}
+	return err
 }
 
 // The schema is made once, however many make it at a time, and nothing is lost by making it again.

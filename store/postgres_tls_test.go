@@ -75,32 +75,23 @@ func startSecurePostgres(t *testing.T, ca *testenv.CA) *testenv.Postgres {
 	return p
 }
 
-// Each mode lets through what it says, and nothing else.
-func TestPostgresTLS(t *testing.T) {
-	t.Parallel()
-	ca, other := newCA(t, "ca"), newCA(t, "other")
-	p := startSecurePostgres(t, ca)
-	way := newWire(t, net.JoinHostPort(p.Host, strconv.Itoa(p.Port))) // to an address that is not in the certificate
-	var databases [2]store.PostgresConfig
-	for i := range databases {
-		var err error
-		if databases[i], err = p.NewDatabase(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+// secured is a way to open a store, and what has to come of it.
+type secured struct {
+	mode, ca  string
+	elsewhere bool      // at an address that is not in the server's certificate
+	client    [2]string // files of its certificate and key; none: the password
+	want      string    // of the error
+}
+
+// secureWays is each mode with what is right and what is wrong.
+func secureWays(t *testing.T, ca, other *testenv.CA) []secured {
 	right, wrong := file(t, ca.RootPEM()), file(t, other.RootPEM())
 	client := func(name string, by *testenv.CA) [2]string {
 		cert, key := pair(t, name, by)
 		return [2]string{file(t, cert), file(t, key)}
 	}
 	kuma, stranger, forged := client("kuma", ca), client("stranger", ca), client("kuma", other)
-
-	for _, tt := range []struct {
-		mode, ca  string
-		elsewhere bool
-		client    [2]string // none: the password
-		want      string    // of the error
-	}{
+	return []secured{
 		{mode: store.TLSDisable, want: "no pg_hba.conf entry"},
 		{mode: store.TLSVerifyNone},
 		{mode: store.TLSVerifyNone, elsewhere: true},
@@ -121,11 +112,27 @@ func TestPostgresTLS(t *testing.T) {
 		{mode: store.TLSVerifyFull, ca: right, client: [2]string{kuma[0], stranger[1]}, want: "does not match"},
 		{mode: store.TLSVerifyFull, ca: right, client: [2]string{kuma[0], "nowhere.key"}, want: "nowhere.key"},
 		{mode: store.TLSVerifyFull, ca: wrong, client: kuma, want: "unknown authority"},
-	} {
-		cfg := databases[1]
+	}
+}
+
+// Each mode lets through what it says, and nothing else.
+func TestPostgresTLS(t *testing.T) {
+	t.Parallel()
+	ca := newCA(t, "ca")
+	p := startSecurePostgres(t, ca)
+	way := newWire(t, net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
+	var byCertificate, byPassword store.PostgresConfig
+	for _, cfg := range []*store.PostgresConfig{&byCertificate, &byPassword} {
+		var err error
+		if *cfg, err = p.NewDatabase(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	byCertificate.Password = ""
+	for _, tt := range secureWays(t, ca, newCA(t, "other")) {
+		cfg := byPassword
 		if tt.client[0] != "" {
-			cfg = databases[0]
-			cfg.Password = ""
+			cfg = byCertificate
 		}
 		cfg.TLSMode, cfg.CAFile, cfg.CertFile, cfg.KeyFile = tt.mode, tt.ca, tt.client[0], tt.client[1]
 		if tt.elsewhere {
@@ -147,16 +154,11 @@ func TestPostgresTLS(t *testing.T) {
 		}
 	}
 
-	cfg := databases[0]
-	cfg.TLSMode = store.TLSVerifyNone
-	if _, err := store.OpenPostgres(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "client certificate") {
-		t.Errorf("without a client certificate: got error %v", err)
-	}
-	cfg = databases[1]
-	cfg.TLSMode, cfg.Password = store.TLSVerifyNone, "wrong-password"
-	if _, err := store.OpenPostgres(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "password authentication failed") ||
-		strings.Contains(err.Error(), "wrong-password") {
-		t.Errorf("with a wrong password: got error %v", err)
+	byCertificate.TLSMode = store.TLSVerifyNone
+	notOpened(t, byCertificate, "client certificate")
+	byPassword.TLSMode, byPassword.Password = store.TLSVerifyNone, "wrong-password"
+	if err := notOpened(t, byPassword, "password authentication failed"); strings.Contains(err.Error(), "wrong-password") {
+		t.Errorf("the error has the password: %v", err)
 	}
 }
 

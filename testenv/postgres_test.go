@@ -61,6 +61,30 @@ func answers(t *testing.T, within time.Duration, url string, status int, words s
 	})
 }
 
+// away checks that the control plane says that its store is away, takes no change, and goes on with two proxies.
+func away(t *testing.T, m *testenv.Mesh) {
+	t.Helper()
+	begun := time.Now()
+	resp := putPermission(t, m, "late")
+	if took := time.Since(begun); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || took > 6*time.Second {
+		t.Errorf("a change is answered %s, Retry-After %q, after %v", resp.Status, resp.Header.Get("Retry-After"), took)
+	}
+	answers(t, 6*time.Second, m.CP.Diagnostics+"/ready", http.StatusServiceUnavailable, "the store does not answer")
+	answers(t, time.Second, m.CP.API+"/meshes/default/dataplanes", http.StatusOK, "backend-1")
+	if got := m.Kumactl("inspect", "dataplanes"); strings.Count(got, "Online") != 2 {
+		t.Errorf("the proxies are\n%s", got)
+	}
+}
+
+// back checks that it takes changes again, and soon.
+func back(t *testing.T, m *testenv.Mesh, name string) {
+	t.Helper()
+	answers(t, 5*time.Second, m.CP.Diagnostics+"/ready", http.StatusOK, "OK")
+	if resp := putPermission(t, m, name); resp.StatusCode != http.StatusCreated {
+		t.Errorf("a change is answered %s", resp.Status)
+	}
+}
+
 // A mesh whose store is in a Postgres works as one in a file does. When Postgres ends, or stalls, nobody who talks misses
 // anything, with a control plane that was restarted before. It says that it takes no changes, and takes them again by itself.
 func TestMeshOnPostgres(t *testing.T) {
@@ -79,42 +103,22 @@ func TestMeshOnPostgres(t *testing.T) {
 		return err
 	})
 
-	away := func(name string) {
-		t.Helper()
-		begun := time.Now()
-		resp := putPermission(t, m, name)
-		if took := time.Since(begun); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || took > 6*time.Second {
-			t.Errorf("a change is answered %s, Retry-After %q, after %v", resp.Status, resp.Header.Get("Retry-After"), took)
-		}
-		answers(t, 6*time.Second, m.CP.Diagnostics+"/ready", http.StatusServiceUnavailable, "the store does not answer")
-		answers(t, time.Second, m.CP.API+"/meshes/default/dataplanes", http.StatusOK, backend.Dataplane.Name)
-		if got := m.Kumactl("inspect", "dataplanes"); strings.Count(got, "Online") != 2 {
-			t.Errorf("the proxies are\n%s", got)
-		}
-	}
-	back := func(name string) {
-		t.Helper()
-		answers(t, 5*time.Second, m.CP.Diagnostics+"/ready", http.StatusOK, "OK")
-		if resp := putPermission(t, m, name); resp.StatusCode != http.StatusCreated && resp.StatusCode != http.StatusOK {
-			t.Errorf("a change is answered %s", resp.Status)
-		}
-	}
 	if err := p.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	away("one")
+	away(t, m)
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	back("one")
+	back(t, m, "one")
 	if err := p.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	away("two")
+	away(t, m)
 	if err := p.Thaw(); err != nil {
 		t.Fatal(err)
 	}
-	back("two")
+	back(t, m, "two")
 
 	noneLost(t, load, 300)
 	if after := serial(t, backend.In("backend")); after != before {
