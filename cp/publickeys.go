@@ -7,21 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"time"
-
-	"github.com/fsnotify/fsnotify"
 
 	"koguma/token"
 )
 
-const (
-	// publicKeyPoll is how often key files are looked at, whether or not the file system says that they have changed.
-	publicKeyPoll = 500 * time.Millisecond
-	// publicKeySettle is how long a change is left alone: who writes a file in place does so in several steps.
-	publicKeySettle = 50 * time.Millisecond
-	// maxPublicKey is as long as a key file may be, in bytes.
-	maxPublicKey = 64 << 10
-)
+// maxPublicKey is as long as a key file may be, in bytes.
+const maxPublicKey = 64 << 10
 
 // publicKeys are the keys of the configuration, and the files that some of them are read from. It belongs to one
 // goroutine at a time: that of load, then that of run.
@@ -62,47 +53,20 @@ func (p *publicKeys) load(confs []PublicKeyConf) error {
 	return nil
 }
 
-// run takes up what changes in the files until the context ends. The folders are watched, for a file that is replaced is
-// another one; so that a change at the other end of a symbolic link, or on a file system that tells nothing, is seen as
-// well, the files are looked at all the time.
+// run takes up what changes in the files until the context ends.
 func (p *publicKeys) run(ctx context.Context) error {
 	if len(p.files) == 0 {
 		return nil
 	}
-	var events <-chan fsnotify.Event
-	var lost <-chan error // events that could not be told
-	if w, err := fsnotify.NewWatcher(); err != nil {
-		p.log.Debug("key files are polled only", "error", err)
-	} else {
-		defer w.Close()
-		for _, f := range p.files {
-			if err := w.Add(filepath.Dir(f.conf.KeyFile)); err != nil {
-				p.log.Debug("a key file is polled only", "setting", f.field, "error", err)
-			}
-		}
-		events, lost = w.Events, w.Errors
+	var folders []string
+	for _, f := range p.files {
+		folders = append(folders, filepath.Dir(f.conf.KeyFile))
 	}
-	poll := time.NewTicker(publicKeyPoll)
-	defer poll.Stop()
-	var settled <-chan time.Time
-	for {
-		select {
-		case <-events:
-			if settled == nil {
-				settled = time.After(publicKeySettle)
-			}
-			continue
-		case <-lost:
-		case <-settled:
-			settled = nil
-		case <-poll.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	return watch(ctx, folders, p.log, func() {
 		for _, f := range p.files {
 			p.look(f)
 		}
-	}
+	})
 }
 
 // look takes up the key in a file if it is another one. One that cannot be read leaves the last good one in place.
