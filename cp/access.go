@@ -1,10 +1,14 @@
 package cp
 
 import (
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"koguma/certs"
 )
 
 // access says who may use a route. The zero value lets nobody in, so a route that forgot to say is closed.
@@ -18,8 +22,9 @@ const (
 
 // caller is who sent a request.
 type caller struct {
-	name  string
-	admin bool
+	name        string
+	admin       bool
+	certificate *x509.Certificate // by which we know who it is; nil if there is none
 }
 
 // The names of callers, as people know them from Kuma's access lists.
@@ -35,12 +40,33 @@ func (a access) allows(c caller) bool {
 
 // identify finds out who sent a request. Whoever runs on this machine and talks to us directly is an administrator,
 // unless the request may be one that a web page made the administrator's browser send, or one that a proxy on this
-// machine passed on. Everybody else is anonymous.
-func identify(r *http.Request) caller {
-	if fromLoopback(r) && !forwarded(r) && loopbackHost(r.Host) && !crossSite(r) {
+// machine passed on. So is who has a client certificate that the server has verified: servers verify those of
+// administrators and no others. Everybody else is anonymous.
+func (a *api) identify(r *http.Request) caller {
+	switch {
+	case crossSite(r):
+	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
+		return caller{name: adminName, admin: true, certificate: r.TLS.PeerCertificates[0]}
+	case a.cfg.APIServer.Authn.LocalhostIsAdmin && fromLoopback(r) && !forwarded(r) && loopbackHost(r.Host):
 		return caller{name: adminName, admin: true}
 	}
 	return caller{name: anonymousName}
+}
+
+// audit is what the audit log has of the certificate.
+func (c caller) audit() []any {
+	if c.certificate == nil {
+		return nil
+	}
+	names := slices.Concat([]string{c.certificate.Subject.String()}, c.certificate.DNSNames, c.certificate.EmailAddresses)
+	for _, ip := range c.certificate.IPAddresses {
+		names = append(names, ip.String())
+	}
+	for _, u := range c.certificate.URIs {
+		names = append(names, u.String())
+	}
+	names = slices.DeleteFunc(names, func(s string) bool { return s == "" })
+	return []any{"certificate", strings.Join(names, " "), "fingerprint", certs.Fingerprint(c.certificate)}
 }
 
 func fromLoopback(r *http.Request) bool {
@@ -74,8 +100,12 @@ func crossSite(r *http.Request) bool {
 			return true
 		}
 	}
+	own := "http://" + r.Host
+	if r.TLS != nil {
+		own = "https://" + r.Host
+	}
 	for _, origin := range r.Header["Origin"] {
-		if origin != "http://"+r.Host {
+		if origin != own {
 			return true
 		}
 	}

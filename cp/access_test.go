@@ -11,16 +11,50 @@ import (
 	"koguma/cp"
 )
 
-// Every route says who may use it, and no write is open.
+// Every route of every server says who may use it, and no write is open.
 func TestEveryRouteHasAnAccessRule(t *testing.T) {
 	t.Parallel()
+	servers := cp.Servers()
+	if len(servers) != 5 {
+		t.Errorf("%d servers, want the API, under TLS too, the two admin servers, and what leads to them", len(servers))
+	}
+	for server, routes := range servers {
+		for _, r := range routes {
+			if r.Open == r.Guarded {
+				t.Errorf("%s: %s %s has no access rule", server, r.Method, r.Path)
+			}
+			if r.Open && (r.Method != "GET" || strings.Contains(r.Path, "secret") || strings.Contains(r.Path, "token")) {
+				t.Errorf("%s: %s %s is open to everybody", server, r.Method, r.Path)
+			}
+		}
+	}
+}
+
+// Whoever is no administrator gets nowhere by any route of an administrator, whatever else is wrong with the request.
+func TestGuardedRoutes(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	before := s.contents()
 	for _, r := range cp.Routes() {
-		if r.Open == r.Guarded {
-			t.Errorf("%s %s has no access rule", r.Method, r.Path)
+		if r.Open {
+			continue
 		}
-		if r.Open && (r.Method != "GET" || strings.Contains(r.Path, "secret") || strings.Contains(r.Path, "token")) {
-			t.Errorf("%s %s is open to everybody", r.Method, r.Path)
-		}
+		path := strings.NewReplacer("{mesh}", "default", "{name}", "x").Replace(r.Path)
+		s.send(request{method: r.Method, path: path, body: "?", peer: "192.168.0.9:40000"}).wantProblem(t, 403, "administrators")
+	}
+	if diff := cmp.Diff(before, s.contents()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Where this machine is said to be no administrator, it is like any other.
+func TestLocalhostIsNoAdministrator(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(c *cp.Config) { c.APIServer.Authn.LocalhostIsAdmin = false })
+	s.get("/secrets").wantProblem(t, 403, "administrators")
+	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 403, "client certificate")
+	if r := s.get("/meshes"); r.status != 200 {
+		t.Errorf("GET /meshes: %d %s", r.status, r.body)
 	}
 }
 

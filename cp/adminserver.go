@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// adminHost is where the admin server listens: whoever reaches it is on this machine.
+// adminHost is where the local admin server listens: whoever reaches it is on this machine.
 const adminHost = "127.0.0.1"
 
 // adminRoutes are what clients of the first versions call at a port of its own: tokens, in the form of that time, and
@@ -15,7 +15,14 @@ func (a *api) adminRoutes() []route {
 	secrets := slices.DeleteFunc(a.routes(), func(r route) bool {
 		return !strings.HasPrefix(r.path, "/secrets") && !strings.HasPrefix(r.path, "/meshes/{mesh}/secrets")
 	})
-	return append(secrets, route{"POST", "/tokens", administrators, "Could not issue a token", a.issueOldToken})
+	return append(secrets, a.oldTokenRoute())
+}
+
+// publicAdminRoutes are for administrators of other machines: the whole API, and tokens in the old form.
+func (a *api) publicAdminRoutes() []route { return append(a.routes(), a.oldTokenRoute()) }
+
+func (a *api) oldTokenRoute() route {
+	return route{"POST", "/tokens", administrators, "Could not issue a token", a.issueOldToken}
 }
 
 // issueOldToken is issueToken for those who know neither a validity nor tokens that are bound to nothing but a mesh:

@@ -69,7 +69,10 @@ type FileStoreConfig struct {
 
 // APIServerConfig is for the API that kumactl talks to.
 type APIServerConfig struct {
-	HTTP HTTPConfig `json:"http"`
+	HTTP  HTTPConfig           `json:"http"`
+	HTTPS HTTPSConfig          `json:"https"`
+	Auth  APIServerAuthConfig  `json:"auth"`
+	Authn APIServerAuthnConfig `json:"authn"`
 	// ReadOnly refuses all writes, and still issues tokens.
 	ReadOnly bool `json:"readOnly" env:"KUMA_API_SERVER_READ_ONLY"`
 }
@@ -126,7 +129,11 @@ func DefaultConfig() Config {
 		Environment: "universal",
 		Mode:        "zone",
 		Store:       StoreConfig{Type: StoreFile, Postgres: defaultPostgres()},
-		APIServer:   APIServerConfig{HTTP: HTTPConfig{Enabled: true, Interface: "127.0.0.1", Port: 5681}},
+		APIServer: APIServerConfig{
+			HTTP:  HTTPConfig{Enabled: true, Interface: "127.0.0.1", Port: 5681},
+			HTTPS: HTTPSConfig{Interface: "0.0.0.0", Port: 5682},
+			Authn: APIServerAuthnConfig{Type: AuthnClientCerts, LocalhostIsAdmin: true},
+		},
 		DPServer: DPServerConfig{
 			Interface: "0.0.0.0",
 			Port:      5678,
@@ -209,6 +216,7 @@ func (c *Config) Validate() error {
 	return cmp.Or(
 		c.validatePostgres(),
 		c.validateAuthn(),
+		c.validateRemote(),
 		validAddress("apiServer.http", "port", c.APIServer.HTTP.Interface, c.APIServer.HTTP.Port),
 		validAddress("dpServer", "port", c.DPServer.Interface, c.DPServer.Port),
 		validAddress("diagnostics", "serverPort", c.Diagnostics.Interface, c.Diagnostics.ServerPort),

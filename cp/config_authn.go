@@ -61,8 +61,9 @@ type DPServerAuthConf struct {
 
 // AdminServerConfig is for the server that older clients get tokens and secrets from.
 type AdminServerConfig struct {
-	APIs  AdminAPIsConfig  `json:"apis"`
-	Local AdminLocalConfig `json:"local"`
+	APIs   AdminAPIsConfig   `json:"apis"`
+	Local  AdminLocalConfig  `json:"local"`
+	Public AdminPublicConfig `json:"public"`
 }
 
 // AdminAPIsConfig says what the admin server is for.

@@ -111,7 +111,6 @@ func TestConfigRefusals(t *testing.T) {
 		{"adminServer: {apis: {dataplaneToken: {enabled: false}}}", "KUMA_DP_SERVER_AUTH_TYPE=dpToken",
 			"dpServer.auth.type is dpToken, and adminServer.apis.dataplaneToken.enabled is false"},
 		{"adminServer: {local: {port: 70000}}", "", "adminServer.local.port"},
-		{"adminServer: {public: {enabled: true}}", "", `unknown field "public"`},
 		{"dpServer: {interface: localhost}", "", "dpServer.interface"},
 		{"apiServer: {http: {interface: ''}}", "", "apiServer.http.interface"},
 		{"diagnostics: {serverPort: 65536}", "", "diagnostics.serverPort"},
@@ -121,7 +120,6 @@ func TestConfigRefusals(t *testing.T) {
 		{"", "KUMA_API_SERVER_HTTP_ENABLED=maybe", "KUMA_API_SERVER_HTTP_ENABLED"},
 		{"", "KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY=-1s", "KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY"},
 		{"", "KUMA_STORE_PATH=x", "use one of KUMA_STORE_TYPE, KUMA_STORE_FILE_PATH"},
-		{"", "KUMA_ADMIN_SERVER_PUBLIC_ENABLED=true", "KUMA_ADMIN_SERVER_PUBLIC_ENABLED: no such setting; unset it"},
 		{"", "KUMA_DP_SERVER_AUTH_KIND=none", "KUMA_DP_SERVER_AUTH_KIND: no such setting"},
 		{"", "KUMA_MODE=global", "mode"},
 	} {

@@ -38,6 +38,7 @@ type ControlPlane struct {
 // Addrs are where a control plane listens.
 type Addrs struct {
 	API, DP, Admin, Diagnostics net.Addr
+	HTTPS, AdminPublic          net.Addr // nil where they are not asked for
 }
 
 // New checks the configuration, and opens nothing.
@@ -120,27 +121,19 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		return err
 	}
 	defer diagnostics.Close()
-	admin, err := listen(adminHost, c.cfg.AdminServer.Local.Port, "adminServer.local.port (KUMA_ADMIN_SERVER_LOCAL_PORT)")
-	if err != nil {
-		return err
-	}
-	defer admin.Close()
-	c.addrs = Addrs{DP: dp.Addr(), Admin: admin.Addr(), Diagnostics: diagnostics.Addr()}
 	api := &api{
 		cfg: c.cfg, resources: c.resources(s), issuer: tokens{resources{store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations, courier: r, confidant: r,
-		log: c.log, instanceID: c.id, dpPort: portOf(dp), adminPort: portOf(admin),
+		log: c.log, instanceID: c.id, dpPort: portOf(dp.Addr()),
 	}
+	servers := c.apiServers(api)
+	defer closeAPI(servers)
+	if err := c.openAPI(servers, cert, m); err != nil {
+		return err
+	}
+	c.addrs.DP, c.addrs.Diagnostics = dp.Addr(), diagnostics.Addr()
+	api.adminPort, api.publicPort = portOf(c.addrs.Admin), portOf(c.addrs.AdminPublic)
 	g, ctx := errgroup.WithContext(ctx)
-	if http := c.cfg.APIServer.HTTP; http.Enabled {
-		l, err := listen(http.Interface, http.Port, "apiServer.http.port (KUMA_API_SERVER_HTTP_PORT)")
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		c.addrs.API = l.Addr()
-		serveHTTP(ctx, g, l, newHTTPServer(api.handler(api.routes()), c.log))
-	}
-	serveHTTP(ctx, g, admin, newHTTPServer(api.handler(api.adminRoutes()), c.log))
+	c.serveAPI(ctx, g, api, servers)
 	refusals := newRefusals(m, c.log)
 	ads := xds.NewServer(&acceptor{
 		store: s, verifier: r.keys.verifier(), open: r.keys.open, reconciler: r, builder: &xds.Builder{},
@@ -148,7 +141,7 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 	})
 	bootstrap := &bootstrapper{
 		cfg: c.cfg.BootstrapServer.Params, store: s, verifier: r.keys.verifier(), open: r.keys.open, cert: cert,
-		port: portOf(dp), refusals: refusals,
+		port: portOf(dp.Addr()), refusals: refusals,
 	}
 	g.Go(func() error { return newDPServer(dp, cert, ads, bootstrap, c.log).run(ctx) })
 	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(func() error { return c.readiness(s) }, c.cfg.warnings(), m.handler()), c.log))
@@ -219,7 +212,13 @@ func listen(host string, port int, setting string) (net.Listener, error) {
 	return l, nil
 }
 
-func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+// portOf is the port of a listener's address, 0 where there is none.
+func portOf(addr net.Addr) int {
+	if tcp, ok := addr.(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return 0
+}
 
 // serveHTTP serves within the group until the context ends.
 func serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, s *http.Server) {

@@ -60,16 +60,29 @@ type Route struct {
 }
 
 // Routes are all routes of the API.
-func Routes() []Route {
+func Routes() []Route { return routesOf((&api{}).routes()) }
+
+// Servers are the routes of each server that a control plane may have.
+func Servers() map[string][]Route {
+	all := map[string][]Route{}
+	cfg := DefaultConfig()
+	cfg.APIServer.HTTPS.Enabled, cfg.AdminServer.Public.Enabled = true, true
+	for _, s := range (&ControlPlane{cfg: cfg}).apiServers(&api{}) {
+		all[s.setting+" at "+s.host] = routesOf(s.routes)
+	}
+	return all
+}
+
+func routesOf(routes []route) []Route {
 	var all []Route
-	for _, r := range (&api{}).routes() {
+	for _, r := range routes {
 		all = append(all, Route{r.method, r.path, r.access == everybody, r.access == administrators})
 	}
 	return all
 }
 
 // Admin reports whether the request is an administrator's.
-func Admin(r *http.Request) bool { return identify(r).admin }
+func Admin(r *http.Request) bool { return (&api{cfg: DefaultConfig()}).identify(r).admin }
 
 // NewHTTPServer is newHTTPServer.
 func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server { return newHTTPServer(h, log) }

@@ -19,6 +19,7 @@ type metrics struct {
 	closed       *prometheus.CounterVec
 	tokens       prometheus.Counter
 	reloads      *prometheus.CounterVec
+	tlsReloads   *prometheus.CounterVec
 	certificates prometheus.Counter
 	uncertified  prometheus.Counter
 	rejections   prometheus.Counter
@@ -44,6 +45,9 @@ func newMetrics() *metrics {
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "koguma_public_key_reloads_total", Help: "Changes of public key files, by whether they were taken up: ok or failed.",
 		}, []string{"result"}),
+		tlsReloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "koguma_tls_reloads_total", Help: "Changes of certificate files of the API's servers, by server and by whether they were taken up: ok or failed.",
+		}, []string{"server", "result"}),
 		certificates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "koguma_certificates_issued_total", Help: "Workload certificates that were signed.",
 		}),
@@ -60,7 +64,7 @@ func newMetrics() *metrics {
 			Name: "koguma_ca_rotation_blockers", Help: "Proxies that the rotation of a mesh's CA waits for.",
 		}, []string{"mesh"}),
 	}
-	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.certificates, m.uncertified, m.rejections, m.stages, m.blockers,
+	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.tlsReloads, m.certificates, m.uncertified, m.rejections, m.stages, m.blockers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -39,6 +39,7 @@ type api struct {
 	instanceID string
 	dpPort     int        // where the DP server listens
 	adminPort  int        // where the admin server listens
+	publicPort int        // where it listens for other machines; 0 if it does not
 	revoking   sync.Mutex // one after the other, so that many at once do not wear each other out
 }
 
@@ -185,7 +186,7 @@ func (a *api) serve(methods map[string]route) http.Handler {
 			a.fail(w, r, methodNotAllowed(r))
 			return
 		}
-		who := identify(r)
+		who := a.identify(r)
 		r.Body = http.MaxBytesReader(w, r.Body, rt.maxBody())
 		ans, err := rt.do(r, who)
 		if err == nil {
@@ -232,8 +233,8 @@ func (rt *route) do(r *http.Request, who caller) (answer, error) {
 
 // deniedDetail says what to do next to somebody who may have a right to it.
 func deniedDetail(r *http.Request) string {
-	return fmt.Sprintf("%s %s is for administrators: call it on the machine of the control plane, as http://localhost, "+
-		"neither through a proxy nor from a web page", r.Method, r.URL.Path)
+	return fmt.Sprintf("%s %s is for administrators: call it with a client certificate, "+
+		"or on the machine of the control plane as http://localhost, and neither through a proxy nor from a web page", r.Method, r.URL.Path)
 }
 
 // checkContent refuses bodies that say they are something else. It also keeps a web page from sending one without the
@@ -297,7 +298,7 @@ func methodNotAllowed(r *http.Request) *problem {
 
 // audit leaves a line for everything that only administrators may do, whether it was done or not.
 func (a *api) audit(r *http.Request, who caller, more []any, status int, reason string) {
-	attrs := []any{"actor", who.name, "peer", r.RemoteAddr, "verb", r.Method, "object", r.URL.Path, "status", status}
+	attrs := append([]any{"actor", who.name, "peer", r.RemoteAddr, "verb", r.Method, "object", r.URL.Path, "status", status}, who.audit()...)
 	outcome := "done"
 	if reason != "" {
 		outcome = "refused"

@@ -26,7 +26,7 @@ func (a *api) getIdentity(r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 	id := a.watcher.Identity(key)
-	if id.Token != nil && !identify(r).admin {
+	if id.Token != nil && !a.identify(r).admin {
 		id.Token = &policy.IdentityToken{ExpiresAt: id.Token.ExpiresAt}
 	}
 	return answer{body: id}, nil

@@ -44,14 +44,15 @@ type catalogBody struct {
 			URL string `json:"url"`
 		} `json:"bootstrap"`
 		// DataplaneToken is there while proxies need a token: agents go by that.
-		DataplaneToken *localAPI `json:"dataplaneToken,omitempty"`
-		Admin          localAPI  `json:"admin"`
+		DataplaneToken *adminAPI `json:"dataplaneToken,omitempty"`
+		Admin          adminAPI  `json:"admin"`
 	} `json:"apis"`
 }
 
-// localAPI is a server that is reached from this machine only.
-type localAPI struct {
-	LocalURL string `json:"localUrl"`
+// adminAPI is where the admin server is, for this machine and for others.
+type adminAPI struct {
+	LocalURL  string `json:"localUrl"`
+	PublicURL string `json:"publicUrl,omitempty"`
 }
 
 func (a *api) catalog(r *http.Request) (answer, error) {
@@ -59,6 +60,9 @@ func (a *api) catalog(r *http.Request) (answer, error) {
 	var body catalogBody
 	body.APIs.Bootstrap.URL = "https://" + net.JoinHostPort(host, strconv.Itoa(a.dpPort))
 	body.APIs.Admin.LocalURL = "http://" + net.JoinHostPort("localhost", strconv.Itoa(a.adminPort))
+	if a.publicPort != 0 {
+		body.APIs.Admin.PublicURL = "https://" + net.JoinHostPort(host, strconv.Itoa(a.publicPort))
+	}
 	if a.cfg.authnType() == AuthnDPToken {
 		body.APIs.DataplaneToken = &body.APIs.Admin
 	}

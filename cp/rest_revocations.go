@@ -56,7 +56,7 @@ func (a *api) revokeTokens(r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 	for _, id := range added {
-		a.audit(r, identify(r), []any{"mesh", req.Mesh, "jti", id}, http.StatusOK, "")
+		a.audit(r, a.identify(r), []any{"mesh", req.Mesh, "jti", id}, http.StatusOK, "")
 	}
 	return answer{
 		body:  revocationAnswer{Added: len(added), Total: total},
