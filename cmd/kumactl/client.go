@@ -29,12 +29,13 @@ const (
 
 // client speaks to the API of one control plane.
 type client struct {
-	base  *url.URL
-	http  *http.Client
-	agent string
-	log   *slog.Logger
-	warn  func(format string, args ...any) // shows what the control plane wants people to know
-	force bool                             // a Mesh is put although that cuts somebody off
+	target target
+	base   *url.URL
+	http   *http.Client
+	agent  string
+	log    *slog.Logger
+	warn   func(format string, args ...any) // shows what the control plane wants people to know
+	force  bool                             // a Mesh is put although that cuts somebody off
 
 	version uint64 // of the store, with which the resource is there that the last answer was about; 0 if it does not say
 }
@@ -45,22 +46,28 @@ func (c *cli) client() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, err := cfg.address(c.context)
+	t, err := cfg.target(c.context)
 	if err != nil {
 		return nil, err
 	}
-	return c.clientOf(address)
+	return c.clientOf(t)
 }
 
-func (c *cli) clientOf(address string) (*client, error) {
-	base, err := parseAddress(address)
+func (c *cli) clientOf(t target) (*client, error) {
+	transport, err := c.transport(t)
+	if err != nil {
+		return nil, err
+	}
+	base, err := parseAddress(t.URL)
 	if err != nil {
 		return nil, err
 	}
 	return &client{
-		base: base,
+		target: t,
+		base:   base,
 		http: &http.Client{
-			Timeout: c.timeout,
+			Transport: transport,
+			Timeout:   c.timeout,
 			// No control plane redirects, and what is sent is meant for nobody else.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -194,6 +201,9 @@ func readProblem(res *http.Response, answer []byte) error {
 func (c *client) explain(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err // the rest repeats the address
+	}
+	if e := c.target.explainTLS(err); e != nil {
+		return e
 	}
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -101,7 +101,7 @@ func TestInterrupt(t *testing.T) {
 	})
 	var stderr strings.Builder
 	c := &cli{stderr: &stderr}
-	cp, err := c.clientOf(address)
+	cp, err := c.clientOf(target{apiServer: apiServer{URL: address}})
 	if err != nil {
 		t.Fatal(err)
 	}

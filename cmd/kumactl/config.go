@@ -32,26 +32,40 @@ type coordinates struct {
 }
 
 type apiServer struct {
-	URL string `json:"url"`
+	URL            string       `json:"url"`
+	CACertFile     string       `json:"caCertFile,omitempty"`
+	ClientCertFile string       `json:"clientCertFile,omitempty"`
+	ClientKeyFile  string       `json:"clientKeyFile,omitempty"`
+	Headers        []httpHeader `json:"headers,omitempty"`
+	SkipVerify     bool         `json:"skipVerify,omitempty"`
 }
 
 type kumaContext struct {
-	Name         string `json:"name"`
-	ControlPlane string `json:"controlPlane"`
+	Name         string       `json:"name"`
+	ControlPlane string       `json:"controlPlane"`
+	Credentials  *credentials `json:"credentials,omitempty"`
+}
+
+type credentials struct {
+	AdminAPI *adminAPI `json:"adminApi,omitempty"`
 }
 
 // defaultConfig is the configuration of who has none.
 func defaultConfig() *config {
 	cfg := new(config)
-	cfg.add("local", defaultAddress)
+	cfg.add("local", target{apiServer: apiServer{URL: defaultAddress}})
 	return cfg
 }
 
 // add puts the control plane in, or in the place of the one of that name, and makes it the current one.
-func (cfg *config) add(name, address string) {
+func (cfg *config) add(name string, t target) {
 	cfg.remove(name)
-	cfg.ControlPlanes = append(cfg.ControlPlanes, controlPlane{name, coordinates{apiServer{address}}})
-	cfg.Contexts = append(cfg.Contexts, kumaContext{Name: name, ControlPlane: name})
+	ctx := kumaContext{Name: name, ControlPlane: name}
+	if t.admin != nil {
+		ctx.Credentials = &credentials{t.admin}
+	}
+	cfg.ControlPlanes = append(cfg.ControlPlanes, controlPlane{name, coordinates{t.apiServer}})
+	cfg.Contexts = append(cfg.Contexts, ctx)
 	cfg.CurrentContext = name
 }
 
@@ -102,23 +116,27 @@ func (cfg *config) active() *controlPlane {
 	return cfg.controlPlane(ctx.ControlPlane)
 }
 
-// address is where the control plane of the named context answers, "" standing for the current context.
-func (cfg *config) address(context string) (string, error) {
+// target is the control plane of the named context, "" standing for the current context.
+func (cfg *config) target(context string) (target, error) {
 	if context == "" {
 		context = cfg.CurrentContext
 	}
 	if context == "" {
-		return "", errors.New("no control plane is chosen: add one with 'kumactl config control-planes add --name NAME --address URL'")
+		return target{}, errors.New("no control plane is chosen: add one with 'kumactl config control-planes add --name NAME --address URL'")
 	}
 	ctx := cfg.contextOf(context)
 	if ctx == nil {
-		return "", fmt.Errorf("there is no context %q: 'kumactl config view' shows those there are", context)
+		return target{}, fmt.Errorf("there is no context %q: 'kumactl config view' shows those there are", context)
 	}
 	cp := cfg.controlPlane(ctx.ControlPlane)
 	if cp == nil {
-		return "", fmt.Errorf("context %q names the control plane %q, which does not exist: 'kumactl config control-planes list' shows those there are", context, ctx.ControlPlane)
+		return target{}, fmt.Errorf("context %q names the control plane %q, which does not exist: 'kumactl config control-planes list' shows those there are", context, ctx.ControlPlane)
 	}
-	return cp.Coordinates.APIServer.URL, nil
+	t := target{apiServer: cp.Coordinates.APIServer}
+	if ctx.Credentials != nil {
+		t.admin = ctx.Credentials.AdminAPI
+	}
+	return t, nil
 }
 
 // parseAddress checks the address of a control plane.

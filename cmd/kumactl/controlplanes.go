@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -17,68 +16,17 @@ func (c *cli) configCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			for i := range cfg.ControlPlanes {
+				for j := range cfg.ControlPlanes[i].Coordinates.APIServer.Headers {
+					cfg.ControlPlanes[i].Coordinates.APIServer.Headers[j].Value = "***" // it may be a credential
+				}
+			}
 			return printAs(c.stdout, "yaml", cfg)
 		},
 	}
 	planes := group("control-planes", "Manage the control planes that kumactl knows",
 		c.addControlPlane(), c.listControlPlanes(), c.switchControlPlane(), c.removeControlPlane())
 	return group("config", "Manage the configuration of kumactl", planes, view)
-}
-
-func (c *cli) addControlPlane() *cobra.Command {
-	var name, address string
-	var overwrite, skipCheck bool
-	cmd := &cobra.Command{
-		Use:   "add",
-		Short: "Add a control plane and make it the active one",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := c.readConfig()
-			if err != nil {
-				return err
-			}
-			if _, err := parseAddress(address); err != nil {
-				return err
-			}
-			if cfg.controlPlane(name) != nil && !overwrite {
-				return fmt.Errorf("there is a control plane %q already: --overwrite puts this one in its place", name)
-			}
-			if !skipCheck {
-				if err := c.checkControlPlane(cmd.Context(), address); err != nil {
-					return fmt.Errorf("%w (--skip-check adds it unseen)", err)
-				}
-			}
-			cfg.add(name, address)
-			if err := c.writeConfig(cfg); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.stdout, "added Control Plane %q\nswitched active Control Plane to %q\n", name, name)
-			return err
-		},
-	}
-	flags := cmd.Flags()
-	flags.StringVar(&name, "name", "", "what to call the control plane (required)")
-	flags.StringVar(&address, "address", "", "the URL of its API, such as "+defaultAddress+" (required)")
-	flags.BoolVar(&overwrite, "overwrite", false, "take the place of the control plane that has this name")
-	flags.BoolVar(&skipCheck, "skip-check", false, "do not ask whether a control plane answers there")
-	require(cmd, "name", "address")
-	return cmd
-}
-
-// checkControlPlane asks at the address whether it is one of ours.
-func (c *cli) checkControlPlane(ctx context.Context, address string) error {
-	cp, err := c.clientOf(address)
-	if err != nil {
-		return err
-	}
-	server, err := cp.index(ctx)
-	if err != nil {
-		return err
-	}
-	if server.Product != product {
-		return fmt.Errorf("%s is no control plane of a mesh: it calls itself %q", address, server.Product)
-	}
-	return nil
 }
 
 func (c *cli) listControlPlanes() *cobra.Command {

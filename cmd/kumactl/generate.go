@@ -13,7 +13,7 @@ import (
 )
 
 func (c *cli) generateCommand() *cobra.Command {
-	return group("generate", "Generate credentials", c.generateDataplaneToken(), c.generatePublicKey(), c.generateSigningKey())
+	return group("generate", "Generate credentials", c.generateDataplaneToken(), c.generatePublicKey(), c.generateSigningKey(), c.generateTLSCertificate())
 }
 
 // tokenRequest is the body of POST /tokens/dataplane. Without ValidFor the control plane decides.

@@ -21,6 +21,8 @@ func TestMain(m *testing.M) {
 // TestScript runs testdata/script. Each script has a home directory of its own; beside the verbs of testscript it has
 //
 //	kuma-cp         start a control plane, to which kumactl then speaks by default; its URL is in $CP
+//	kuma-cp remote  the same; it takes this machine for another one, and has an API under TLS, whose URL is in $HTTPS,
+//	                and a public admin server, with cp.pem and cp.key, and the folder clients
 //	mode 0600 FILE  expect the permissions of a file
 func TestScript(t *testing.T) {
 	t.Parallel()
@@ -41,21 +43,39 @@ func TestScript(t *testing.T) {
 
 // cmdKumaCP starts a control plane that ends with the script.
 func cmdKumaCP(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) > 0 {
-		ts.Fatalf("usage: kuma-cp")
+	cfg := cp.DefaultConfig()
+	switch {
+	case len(args) == 1 && args[0] == "remote":
+		setRemote(ts, &cfg)
+	case len(args) > 0:
+		ts.Fatalf("usage: kuma-cp [remote]")
 	}
-	address := startCP(ts)
+	addrs := startCP(ts, cfg)
+	address := "http://" + addrs.API.String()
 	ts.Setenv("CP", address)
+	if addrs.HTTPS != nil {
+		ts.Setenv("HTTPS", "https://"+addrs.HTTPS.String())
+	}
 	dir := filepath.Join(ts.Getenv("HOME"), ".kumactl")
 	ts.Check(os.MkdirAll(dir, 0o755))
-	cfg := fmt.Sprintf("controlPlanes: [{name: local, coordinates: {apiServer: {url: %q}}}]\n"+
+	text := fmt.Sprintf("controlPlanes: [{name: local, coordinates: {apiServer: {url: %q}}}]\n"+
 		"contexts: [{name: local, controlPlane: local}]\ncurrentContext: local\n", address)
-	ts.Check(os.WriteFile(filepath.Join(dir, "config"), []byte(cfg), 0o600))
+	ts.Check(os.WriteFile(filepath.Join(dir, "config"), []byte(text), 0o600))
+}
+
+// setRemote has the control plane serve other machines.
+func setRemote(ts *testscript.TestScript, cfg *cp.Config) {
+	cfg.APIServer.Authn.LocalhostIsAdmin = false
+	cfg.APIServer.Auth.ClientCertsDir = ts.MkAbs("clients")
+	https, public := &cfg.APIServer.HTTPS, &cfg.AdminServer.Public
+	https.Enabled, https.Interface, https.Port = true, "127.0.0.1", 0
+	https.TLSCertFile, https.TLSKeyFile = ts.MkAbs("cp.pem"), ts.MkAbs("cp.key")
+	public.Enabled, public.Interface = true, "127.0.0.1"
+	public.TLSCertFile, public.TLSKeyFile, public.ClientCertsDir = https.TLSCertFile, https.TLSKeyFile, cfg.APIServer.Auth.ClientCertsDir
 }
 
 // startCP starts a control plane in this process, on ports that the kernel chooses.
-func startCP(ts *testscript.TestScript) (address string) {
-	cfg := cp.DefaultConfig()
+func startCP(ts *testscript.TestScript, cfg cp.Config) cp.Addrs {
 	cfg.Store.Type = cp.StoreMemory
 	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort, cfg.AdminServer.Local.Port = 0, 0, 0, 0
 	cfg.DPServer.Interface = "127.0.0.1"
@@ -77,7 +97,7 @@ func startCP(ts *testscript.TestScript) (address string) {
 	})
 	addrs, err := plane.Addrs(ctx)
 	ts.Check(errors.Join(err, context.Cause(ctx)))
-	return "http://" + addrs.API.String()
+	return addrs
 }
 
 // cmdMode expects the permissions of a file: mode 0600 FILE.
