@@ -30,8 +30,8 @@ import (
 // Agent runs one Envoy. Make one with [New].
 type Agent struct {
 	cfg      Config
-	instance string // tells a second stream of this agent from one of another that took its name
-	cp       *controlPlane
+	instance string          // tells a second stream of this agent from one of another that took its name
+	planes   []*controlPlane // at least one, in the order in which they are tried
 	token    *credential
 	identity *identity
 	state    *state
@@ -55,7 +55,7 @@ func New(cfg Config) (*Agent, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	cp, err := newControlPlane(cfg)
+	planes, err := newControlPlanes(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg:       cfg,
 		instance:  rand.Text(),
 		base:      secretNames(cfg),
-		cp:        cp,
+		planes:    planes,
 		token:     cred,
 		identity:  id,
 		state:     newState(),
@@ -85,7 +85,7 @@ func New(cfg Config) (*Agent, error) {
 		leave:     make(chan struct{}),
 		hurry:     make(chan struct{}),
 	}
-	a.metrics.registry.MustRegister(expiries{a}, a.history.renewals)
+	a.metrics.registry.MustRegister(expiries{a}, a.history.renewals, a.history.moves)
 	return a, nil
 }
 

@@ -222,7 +222,7 @@ func TestCAFileWins(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	cfg.CACert = cp.serverCA.CertPEM()
-	cfg.CPAddress = strings.Replace(cp.address, "127.0.0.1", "127.0.0.2", 1)
+	cfg.CPAddresses = []string{strings.Replace(cp.address, "127.0.0.1", "127.0.0.2", 1)}
 	if err := start(t, cfg).wait(); err == nil {
 		t.Error("connected to a host that the certificate does not name")
 	}
@@ -251,7 +251,7 @@ func TestCatalog(t *testing.T) {
 			}))
 			t.Cleanup(api.Close)
 			cfg := config(t, cp)
-			cfg.Token, cfg.CPAddress, cfg.RetryMax = pinned, api.URL, 100*time.Millisecond
+			cfg.Token, cfg.CPAddresses, cfg.RetryMax = pinned, []string{api.URL}, 100*time.Millisecond
 			r := start(t, cfg)
 			if test.err == "" {
 				eventually(t, func() error { return contains(r.log, "connected to the control plane") })
@@ -269,7 +269,7 @@ func TestCatalog(t *testing.T) {
 		}))
 		t.Cleanup(api.Close)
 		cfg := config(t, cp)
-		cfg.Token, cfg.CPAddress, cfg.RetryMax = newToken(t, token.Claims{}), api.URL, 100*time.Millisecond
+		cfg.Token, cfg.CPAddresses, cfg.RetryMax = newToken(t, token.Claims{}), []string{api.URL}, 100*time.Millisecond
 		if err := start(t, cfg).wait(); err == nil || !strings.Contains(err.Error(), "another host") {
 			t.Errorf("error %v", err)
 		}

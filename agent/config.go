@@ -22,9 +22,10 @@ type Config struct {
 	// Dataplane is registered by the agent; nil if an operator has applied it already.
 	Dataplane *policy.Dataplane
 
-	// CPAddress is the control plane: https://host:port is its DP server, http://host:port its API, which is asked
-	// only where the DP server is.
-	CPAddress string
+	// CPAddresses are the control planes: https://host:port is a DP server. If there is one only, it may be http://host:port,
+	// its API, which is asked only where the DP server is. Several have one store and so one CA; the proxy is with one of
+	// them, any at first, and moves on when that one is gone. None: [DefaultCPAddress].
+	CPAddresses []string
 	// CACert has the certificates, in PEM, of the authorities that the DP server's certificate may come from. Empty:
 	// the one that the token pins; if it pins none, LocalCA's; if that finds none, those of the system.
 	CACert []byte
@@ -75,7 +76,9 @@ const (
 
 // complete fills in the defaults, and checks everything but the token and the CA.
 func (c *Config) complete() error {
-	c.CPAddress = cmp.Or(c.CPAddress, DefaultCPAddress)
+	if len(c.CPAddresses) == 0 {
+		c.CPAddresses = []string{DefaultCPAddress}
+	}
 	c.RetryBackoff = cmp.Or(c.RetryBackoff, DefaultRetryBackoff)
 	c.RetryMax = cmp.Or(c.RetryMax, DefaultRetryMax)
 	c.EnvoyDrainTime = cmp.Or(c.EnvoyDrainTime, DefaultEnvoyDrainTime)

@@ -44,12 +44,12 @@ func TestConfigIsRefused(t *testing.T) {
 		{"expired", "exp", func(c *agent.Config) { c.Token = newToken(t, token.Claims{ExpiresAt: time.Now().Add(-time.Second)}) }},
 		{"token of other mesh", "Mesh", func(c *agent.Config) { c.Token = newToken(t, token.Claims{Mesh: "other"}) }},
 		{"token of other name", "Name", func(c *agent.Config) { c.Token = newToken(t, token.Claims{Name: "other"}) }},
-		{"no scheme", "https://HOST:PORT", func(c *agent.Config) { c.CPAddress = "localhost:5678" }},
-		{"no port", "port", func(c *agent.Config) { c.CPAddress = "https://localhost" }},
-		{"path", "more than", func(c *agent.Config) { c.CPAddress = "https://localhost:5678/x" }},
-		{"query", "more than", func(c *agent.Config) { c.CPAddress = "https://localhost:5678?x" }},
-		{"credentials", "credentials", func(c *agent.Config) { c.CPAddress = "https://hunter2:hunter2@localhost:5678" }},
-		{"ftp", "scheme", func(c *agent.Config) { c.CPAddress = "ftp://localhost:5678" }},
+		{"no scheme", "https://HOST:PORT", func(c *agent.Config) { c.CPAddresses = []string{"localhost:5678"} }},
+		{"no port", "port", func(c *agent.Config) { c.CPAddresses = []string{"https://localhost"} }},
+		{"path", "more than", func(c *agent.Config) { c.CPAddresses = []string{"https://localhost:5678/x"} }},
+		{"query", "more than", func(c *agent.Config) { c.CPAddresses = []string{"https://localhost:5678?x"} }},
+		{"credentials", "credentials", func(c *agent.Config) { c.CPAddresses = []string{"https://hunter2:hunter2@localhost:5678"} }},
+		{"ftp", "scheme", func(c *agent.Config) { c.CPAddresses = []string{"ftp://localhost:5678"} }},
 		{"CA is a key", "CA of the control plane", func(c *agent.Config) { c.CACert = keyPEM }},
 		{"CA is none", "not that of a CA", func(c *agent.Config) { c.CACert = certs.EncodeChain(server[:1]) }},
 		{"readiness port", "readiness port", func(c *agent.Config) { c.ReadinessPort = 70000 }},
@@ -59,7 +59,7 @@ func TestConfigIsRefused(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			cfg := agent.Config{Dataplane: web("web"), Token: good, CPAddress: "https://localhost:5678"}
+			cfg := agent.Config{Dataplane: web("web"), Token: good, CPAddresses: []string{"https://localhost:5678"}}
 			test.change(&cfg)
 			_, err := agent.New(cfg)
 			if err == nil || !strings.Contains(err.Error(), test.want) {

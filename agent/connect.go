@@ -34,7 +34,10 @@ func newBackoff(least, most time.Duration) *backoff.ExponentialBackOff {
 		backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5), backoff.WithMaxElapsedTime(0))
 }
 
-// link keeps a stream to the control plane open, with the newest token. It belongs to one goroutine.
+// link keeps a stream to a control plane open, with the newest token. It belongs to one goroutine.
+//
+// When the stream has ended the next control plane is tried, and so on; a pause comes when all have failed. Only the end of the
+// stream is a reason to move.
 //
 // With another token a second stream is opened, and takes the place of the first one when the control plane has answered
 // on it. For as long as it does not, the first one stays.
@@ -48,6 +51,8 @@ type link struct {
 	stream *upstream // nil while there is none
 	ended  chan error
 	last   token.Held // that a stream was opened with
+	round  round
+	at     string // the control plane that has let the proxy in last, host and port
 
 	attempt context.CancelFunc // ends the attempt that is going on; nil while none is
 	overdue *time.Timer        // does so when its token has had a successor for too long
@@ -61,6 +66,7 @@ type link struct {
 // attempted is what has come of an attempt to open a stream.
 type attempted struct {
 	stream *upstream
+	cp     *controlPlane
 	token  token.Held
 	err    error
 }
@@ -72,7 +78,7 @@ type attempted struct {
 func (a *Agent) stayConnected(ctx context.Context) error {
 	l := &link{
 		agent: a, began: time.Now(), ended: make(chan error, 1), tried: make(chan attempted, 1),
-		pause: newBackoff(leastPause, min(a.cfg.RetryBackoff, mostPause)),
+		pause: newBackoff(leastPause, min(a.cfg.RetryBackoff, mostPause)), round: round{all: a.planes},
 	}
 	l.token, l.changed = a.token.source.Current()
 	defer l.close()
@@ -115,17 +121,22 @@ func (l *link) advance(ctx context.Context) (wake <-chan time.Time, err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	l.attempt = cancel
-	held := l.token
+	cp, held := l.round.next(), l.token
 	go func() {
-		stream, err := l.agent.begin(ctx, cancel, held)
-		l.tried <- attempted{stream, held, err}
+		stream, err := l.agent.begin(ctx, cancel, cp, held)
+		l.tried <- attempted{stream, cp, held, err}
 	}()
 	return nil, nil
 }
 
-// renew sees to it that the newest token is used, at once.
+// renew sees to it that the newest token is used, at once, and where the stream is if there is one.
 func (l *link) renew() {
 	l.token, l.changed = l.agent.token.source.Current()
+	cp := l.round.next()
+	if l.stream != nil {
+		cp = l.stream.cp
+	}
+	l.round.begin(cp)
 	l.pause.Reset()
 	l.next = time.Time{}
 	if l.attempt != nil && l.overdue == nil {
@@ -149,14 +160,28 @@ func (l *link) settle(r attempted) error {
 	if l.stream == nil {
 		l.agent.parted()
 	}
-	switch {
-	case l.agent.leaving.Load(), r.token.Raw != l.token.Raw: // with a newer token it no longer matters
+	if l.agent.leaving.Load() || r.token.Raw != l.token.Raw { // with a newer token it no longer matters
 		return nil
-	case refusal(r.err):
-		l.agent.token.refuse(r.token, explain(r.err))
+	}
+	return l.fail(r.cp, r.err, 0)
+}
+
+// fail notes that a control plane has not let the proxy in with the newest token, or has let go of it. The next one is tried
+// soon, or if the round is over, after a pause. An error is final.
+func (l *link) fail(cp *controlPlane, err error, soon time.Duration) error {
+	if l.round.fail(cp, err) {
+		l.next = time.Now().Add(soon)
+		reason := explain(l.round.err())
+		if l.agent.history.wrong(reason); l.stream == nil {
+			l.agent.outage.begin(reason, time.Now())
+		}
+		return nil
+	}
+	if err = l.round.err(); refusal(err) {
+		l.agent.token.refuse(l.token, explain(err))
 	}
 	l.next = time.Now().Add(l.rest())
-	return l.explain(r.err)
+	return l.explain(err)
 }
 
 // replace puts a stream that the control plane has let in into the place of the one there was.
@@ -170,9 +195,24 @@ func (l *link) replace(u *upstream) {
 	}
 	l.agent.state.disconnected()
 	l.agent.accepted(u)
+	l.moved(u.cp.address.Host)
 	u.former, l.last = l.last, u.token
 	l.stream, l.reason = u, ""
 	go func() { l.ended <- u.run() }()
+}
+
+// moved says so if the control plane that has let the proxy in is not the one before, or the first that was asked.
+func (l *link) moved(to string) {
+	from := l.at
+	if from == "" && len(l.round.failed) > 0 {
+		from = l.round.failed[0].address
+	}
+	l.at = to
+	if from == "" || from == to {
+		return
+	}
+	l.agent.history.moves.Inc()
+	l.agent.cfg.Log.Info("moved to another control plane", "from", from, "to", to, "because", explain(l.round.err()))
 }
 
 // lost notes that the stream has ended by itself.
@@ -181,8 +221,7 @@ func (l *link) lost(err error) {
 	u.close()
 	l.stream, l.reason = nil, ""
 	l.agent.state.disconnected()
-	superseded := status.Code(err) == codes.AlreadyExists
-	if superseded && l.attempt != nil {
+	if superseded(err) && l.attempt != nil {
 		return // by the stream that is being opened
 	}
 	l.agent.parted()
@@ -191,20 +230,24 @@ func (l *link) lost(err error) {
 	}
 	if time.Since(u.letIn) > settled {
 		l.pause.Reset()
+		l.round.begin(u.cp)
 	}
 	if expired(u.token, time.Now()) {
 		return // which is no refusal, and the agent says so itself
 	}
-	if refusal(err) {
+	// It was let in, so that nothing is final.
+	switch {
+	case u.token.Raw == l.token.Raw:
+		_ = l.fail(u.cp, err, rand.N(spread))
+	case refusal(err):
 		l.agent.token.refuse(u.token, explain(err))
+		fallthrough
+	default: // the attempts with the newer one go on as they did
+		_ = l.explain(err)
 	}
-	if u.token.Raw == l.token.Raw { // else the attempts with the newer one go on as they did
-		l.next = time.Now().Add(l.rest())
-	}
-	if rest := time.Now().Add(rivalPause); superseded && l.next.Before(rest) {
+	if rest := time.Now().Add(rivalPause); superseded(err) && l.next.Before(rest) {
 		l.next = rest
 	}
-	_ = l.explain(err) // it was let in, so that nothing is final
 }
 
 // rest is how long to wait before the next attempt.
@@ -288,15 +331,6 @@ func (l *link) close() {
 	}
 	l.agent.state.disconnected()
 	l.agent.parted()
-}
-
-// refusal reports whether the control plane has judged this proxy or its token, and does not want it.
-func refusal(err error) bool {
-	switch status.Code(err) {
-	case codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument:
-		return true
-	}
-	return false
 }
 
 // give is the error to end with when the proxy has never been let in, nil while it is worth another attempt.

@@ -7,12 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
@@ -20,28 +24,46 @@ import (
 	"koguma/policy"
 )
 
-// controlPlane is where the DP server is, and what is known of it beside what a token says.
+// controlPlane is where a DP server is, and what is known of it beside what a token says.
 type controlPlane struct {
 	address *url.URL
 	roots   *x509.CertPool         // that an operator gave; nil if none
 	local   func() ([]byte, error) // finds the CA of a control plane on this host; nil if ours is on another
 }
 
-func newControlPlane(cfg Config) (*controlPlane, error) {
-	u, err := parseAddress(cfg.CPAddress)
-	if err != nil {
-		return nil, fmt.Errorf("--cp-address: %w", err)
-	}
-	cp := &controlPlane{address: u}
+// newControlPlanes are those of the configuration, each once. Their order is this agent's own: so those with one list spread
+// over it, and when one of the list is gone, its agents over the others.
+func newControlPlanes(cfg Config) ([]*controlPlane, error) {
+	var roots *x509.CertPool
 	if len(cfg.CACert) > 0 {
-		if cp.roots, err = parseCA(cfg.CACert, time.Now()); err != nil {
+		var err error
+		if roots, err = parseCA(cfg.CACert, time.Now()); err != nil {
 			return nil, err
 		}
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip.IsLoopback() {
-		cp.local = cfg.LocalCA
+	var all []*controlPlane
+	for i, address := range cfg.CPAddresses {
+		u, err := parseAddress(address)
+		if err == nil && u.Scheme != "https" && len(cfg.CPAddresses) > 1 {
+			err = errors.New("an API (http) among several; give https://HOST:PORT of each DP server (port 5678)")
+		}
+		if err != nil {
+			if len(cfg.CPAddresses) > 1 {
+				err = fmt.Errorf("number %d of %d: %w", i+1, len(cfg.CPAddresses), err)
+			}
+			return nil, fmt.Errorf("--cp-address: %w", err)
+		}
+		if slices.ContainsFunc(all, func(cp *controlPlane) bool { return cp.address.Host == u.Host }) {
+			continue
+		}
+		cp := &controlPlane{address: u, roots: roots}
+		if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip.IsLoopback() {
+			cp.local = cfg.LocalCA
+		}
+		all = append(all, cp)
 	}
-	return cp, nil
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all, nil
 }
 
 // trust is how the control plane shows to the holder of a token that it is the one.
@@ -97,6 +119,7 @@ func parseAddress(s string) (*url.URL, error) {
 	case u.Hostname() == "" || u.Port() == "":
 		return nil, errors.New("the host or the port is missing; " + form)
 	}
+	u.Host = strings.ToLower(u.Host)
 	return u, nil
 }
 
@@ -165,12 +188,28 @@ func (cp *controlPlane) getCatalog(ctx context.Context) ([]byte, error) {
 // maxResponse bounds what the control plane sends at a time.
 const maxResponse = 16 << 20
 
+// How soon it is noticed that a control plane does not answer, although nobody says that it is gone: the connection comes
+// about within mostConnecting, and one that is open is given up when nothing has come for probeAfter and then a probe is
+// not answered within mostProbe. gRPC probes no sooner.
+const (
+	mostConnecting = 5 * time.Second
+	probeAfter     = 10 * time.Second
+	mostProbe      = 5 * time.Second
+)
+
+// dialOptions are those of a connection to the DP server.
+func dialOptions(config *tls.Config) []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithTransportCredentials(credentials.NewTLS(config)),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: mostConnecting}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: probeAfter, Timeout: mostProbe}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+		grpc.WithReadBufferSize(4 << 10), grpc.WithWriteBufferSize(4 << 10),
+		grpc.WithDisableServiceConfig(), grpc.WithNoProxy(),
+	}
+}
+
 // dial prepares a connection to the DP server at u. The first stream opens it.
 func dial(u *url.URL, config *tls.Config) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+net.JoinHostPort(u.Hostname(), u.Port()),
-		grpc.WithTransportCredentials(credentials.NewTLS(config)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
-		grpc.WithDisableServiceConfig(), grpc.WithNoProxy())
+	return grpc.NewClient("passthrough:///"+net.JoinHostPort(u.Hostname(), u.Port()), dialOptions(config)...)
 }

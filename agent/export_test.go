@@ -10,7 +10,8 @@ import (
 // Metrics describes what /metrics shows.
 func Metrics() prometheus.Collector {
 	m := newMetrics(nil, &credential{reloads: newReloads()}, newRatchet(""))
-	m.registry.MustRegister(expiries{}, newHistory().renewals)
+	h := newHistory()
+	m.registry.MustRegister(expiries{}, h.renewals, h.moves)
 	return m.registry
 }
 

@@ -64,7 +64,7 @@ func config(t testing.TB, cp *fakeCP) agent.Config {
 		t.Fatal(err)
 	}
 	return agent.Config{
-		CPAddress: cp.address, Dataplane: web("web"), EnvoyBinary: idle, Version: "1.2.3",
+		CPAddresses: []string{cp.address}, Dataplane: web("web"), EnvoyBinary: idle, Version: "1.2.3",
 		Token: newToken(t, token.Claims{Name: "web-1", Pin: certs.Pin(cp.serverCA.Certificate())}),
 	}
 }

@@ -12,6 +12,7 @@ import (
 // history is what has happened to this proxy's identity, for people who ask.
 type history struct {
 	renewals *prometheus.CounterVec // by result
+	moves    prometheus.Counter     // to another control plane
 
 	mu      sync.Mutex
 	link    policy.ControlPlaneLink
@@ -23,7 +24,10 @@ func newHistory() *history {
 	h := &history{renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kuma_dp_renewals_total",
 		Help: "New certificates that came (ok), the first ones too, and attempts that brought none (failed).",
-	}, []string{"result"})}
+	}, []string{"result"}), moves: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "kuma_dp_control_plane_moves_total",
+		Help: "How often another control plane took the place of one that was gone or did not let the proxy in.",
+	})}
 	for _, result := range []string{policy.RenewalOK, policy.RenewalFailed} {
 		h.renewals.WithLabelValues(result)
 	}

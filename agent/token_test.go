@@ -255,7 +255,7 @@ func TestLocalCA(t *testing.T) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
-	cfg.RetryMax, cfg.CPAddress = 50*time.Millisecond, "https://nowhere.invalid:5678"
+	cfg.RetryMax, cfg.CPAddresses = 50*time.Millisecond, []string{"https://nowhere.invalid:5678"}
 	cfg.LocalCA = func() ([]byte, error) { t.Error("asked for the CA of another host"); return nil, nil }
 	if err := start(t, cfg).wait(); err == nil {
 		t.Error("connected to nowhere")

@@ -22,6 +22,7 @@ import (
 // upstream is one stream to the control plane. It belongs to one goroutine, and a second one that only receives.
 type upstream struct {
 	agent     *Agent
+	cp        *controlPlane
 	token     token.Held // that it was opened with
 	former    token.Held // that of the stream before it; none if there was none
 	server    string     // host and port
@@ -55,11 +56,11 @@ type subscription struct {
 	again   bool // ask, even if there is nothing new
 }
 
-// begin opens a stream with a token, and returns when the control plane has let the proxy in. It asks for nothing but
+// begin opens a stream to a control plane with a token, and returns when the control plane has let the proxy in. It asks for nothing but
 // the clusters, which are always answered, and touches no state: there may be another stream, which goes on. The new one
 // ends with ctx, which cancel ends when it is closed or does not come about.
-func (a *Agent) begin(ctx context.Context, cancel func(), held token.Held) (_ *upstream, err error) {
-	u := &upstream{agent: a, token: held, retry: newBackoff(time.Second, time.Minute), close: cancel,
+func (a *Agent) begin(ctx context.Context, cancel func(), cp *controlPlane, held token.Held) (_ *upstream, err error) {
+	u := &upstream{agent: a, cp: cp, token: held, retry: newBackoff(time.Second, time.Minute), close: cancel,
 		responses: make(chan *discoveryv3.DiscoveryResponse), failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
@@ -69,11 +70,11 @@ func (a *Agent) begin(ctx context.Context, cancel func(), held token.Held) (_ *u
 	for i, typ := range typeOrder {
 		u.subs[i].typ = typ
 	}
-	trust, err := a.cp.trust(held.Claims.Pin)
+	trust, err := cp.trust(held.Claims.Pin)
 	if err != nil {
 		return nil, err
 	}
-	server, err := a.cp.locate(ctx, trust.anyHost)
+	server, err := cp.locate(ctx, trust.anyHost)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +103,10 @@ func (a *Agent) begin(ctx context.Context, cancel func(), held token.Held) (_ *u
 	return u, nil
 }
 
+// mostAnswer is how long a control plane may take to let the proxy in if there is another. It has to judge the token and the
+// Dataplane, for which it may have to wait for its store; where it is the only one, any time is better than none.
+const mostAnswer = 10 * time.Second
+
 // awaitFirst asks for the clusters, and waits for them.
 func (u *upstream) awaitFirst() error {
 	sub := u.sub(xds.TypeCluster)
@@ -109,10 +114,16 @@ func (u *upstream) awaitFirst() error {
 	if err := u.send(sub, verdict{}); err != nil && !errors.Is(err, io.EOF) { // io.EOF: failed has the reason
 		return err
 	}
+	var late <-chan time.Time
+	if len(u.agent.planes) > 1 {
+		late = time.After(mostAnswer)
+	}
 	select {
 	case u.first = <-u.responses:
 		u.letIn = time.Now()
 		return nil
+	case <-late:
+		return fmt.Errorf("no answer within %v", mostAnswer)
 	case err := <-u.failed:
 		return ended(err)
 	}

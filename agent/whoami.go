@@ -85,12 +85,17 @@ func (a *Agent) remarks(now time.Time) []string {
 	return lines
 }
 
-// expiries are the metrics that follow from the certificates when somebody looks.
+// expiries are the metrics that follow from what the proxy is when somebody looks.
 type expiries struct{ agent *Agent }
 
 func rootEnd() *prometheus.Desc {
 	return prometheus.NewDesc("kuma_dp_root_not_after_seconds",
 		"When a root that the proxy trusts ends, in seconds since 1970, by the beginning of its SHA-256.", []string{"root"}, nil)
+}
+
+func addressDesc() *prometheus.Desc {
+	return prometheus.NewDesc("kuma_dp_control_plane_address",
+		"1 for the address of the control plane that the stream is open to.", []string{"address"}, nil)
 }
 
 func overdueDesc() *prometheus.Desc {
@@ -106,6 +111,7 @@ func lastErrorDesc() *prometheus.Desc {
 // Describe implements [prometheus.Collector].
 func (x expiries) Describe(ch chan<- *prometheus.Desc) {
 	ch <- rootEnd()
+	ch <- addressDesc()
 	ch <- overdueDesc()
 	ch <- lastErrorDesc()
 }
@@ -125,6 +131,9 @@ func (x expiries) Collect(ch chan<- prometheus.Metric) {
 			seen[short] = true
 			gauge(rootEnd(), float64(r.NotAfter.Unix()), short)
 		}
+	}
+	if link := who.ControlPlane; link.Connected {
+		gauge(addressDesc(), 1, link.Address)
 	}
 	var overdue, last float64
 	if who.Renewal.Overdue {

@@ -20,7 +20,8 @@ import (
 // settings are the flags of kuma-dp run, as they were given.
 type settings struct {
 	name, mesh, proxyType          string
-	cpAddress, caFile, caText      string
+	cpAddresses                    []string
+	caFile, caText                 string
 	skipVerify                     bool
 	retryBackoff, retryMax         time.Duration
 	tokenFile, token               string
@@ -67,8 +68,8 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.name, "name", "", "name of the Dataplane; with a definition it comes from there")
 	f.StringVar(&s.mesh, "mesh", "", `mesh of the Dataplane (default "`+agent.DefaultMesh+`"); with a definition it comes from there`)
 	f.StringVar(&s.proxyType, "proxy-type", "dataplane", "kind of proxy: dataplane is the only one")
-	f.StringVar(&s.cpAddress, "cp-address", agent.DefaultCPAddress,
-		"control plane: https://HOST:PORT of its DP server, or http://HOST:PORT of its API")
+	f.StringArrayVar(&s.cpAddresses, "cp-address", []string{agent.DefaultCPAddress},
+		"control plane: https://HOST:PORT of its DP server, or http://HOST:PORT of its API; several DP servers with commas, or given several times")
 	f.StringVar(&s.caFile, "ca-cert-file", "", "file with the CA certificates that the control plane's may come from (default: the CA that the token names)")
 	f.StringVar(&s.caText, "ca-cert", "", "the CA certificates themselves, in PEM")
 	f.BoolVar(&s.skipVerify, "skip-verify", false, "refused: the token would go to whoever answers")
@@ -164,7 +165,7 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 		return agent.Config{}, errors.New("--retry-backoff, --retry-max-duration and --envoy-drain-time must be longer than 0s")
 	}
 	cfg := agent.Config{
-		Name: s.name, Mesh: s.mesh, CPAddress: s.cpAddress, RetryBackoff: s.retryBackoff, RetryMax: s.retryMax,
+		Name: s.name, Mesh: s.mesh, CPAddresses: addresses(s.cpAddresses), RetryBackoff: s.retryBackoff, RetryMax: s.retryMax,
 		EnvoyBinary: s.binary, EnvoyLogLevel: s.envoyLog, EnvoyComponentLogLevel: s.envoyParts, Concurrency: s.concurrency,
 		EnvoyDrainTime: s.envoyDrainTime, ExitWithEnvoy: s.exitWithEnvoy, DrainTime: s.drainTime, WorkDir: s.workDir,
 		WorkloadAPISocket: s.workloadAPI,
@@ -179,6 +180,18 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 	}
 	cfg.Dataplane, err = s.readDataplane(stdin)
 	return cfg, err
+}
+
+// addresses are those in lists with commas. One that is empty is the agent's to refuse, but for none at all.
+func addresses(lists []string) []string {
+	all := strings.Split(strings.Join(lists, ","), ",")
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	if len(all) == 1 && all[0] == "" {
+		return nil
+	}
+	return all
 }
 
 // envoyLogLevel is the level of Envoy's log that goes with ours. What Envoy calls info is a hundred lines for each start.
