@@ -50,6 +50,11 @@ func TestConfigIsRefused(t *testing.T) {
 		{"query", "more than", func(c *agent.Config) { c.CPAddresses = []string{"https://localhost:5678?x"} }},
 		{"credentials", "credentials", func(c *agent.Config) { c.CPAddresses = []string{"https://hunter2:hunter2@localhost:5678"} }},
 		{"ftp", "scheme", func(c *agent.Config) { c.CPAddresses = []string{"ftp://localhost:5678"} }},
+		{"second of two", "number 2 of 2: it has credentials", func(c *agent.Config) {
+			c.CPAddresses = []string{"https://localhost:5678", "https://hunter2:hunter2@localhost:5678"}
+		}},
+		{"one that is empty", "number 2 of 3: no scheme", func(c *agent.Config) { c.CPAddresses = []string{"https://a:1", "", "https://b:1"} }},
+		{"API among several", "number 1 of 2: an API", func(c *agent.Config) { c.CPAddresses = []string{"http://a:5681", "https://a:5678"} }},
 		{"CA is a key", "CA of the control plane", func(c *agent.Config) { c.CACert = keyPEM }},
 		{"CA is none", "not that of a CA", func(c *agent.Config) { c.CACert = certs.EncodeChain(server[:1]) }},
 		{"readiness port", "readiness port", func(c *agent.Config) { c.ReadinessPort = 70000 }},
