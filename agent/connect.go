@@ -171,8 +171,8 @@ func (l *link) settle(r attempted) error {
 func (l *link) fail(cp *controlPlane, err error, soon time.Duration) error {
 	if l.round.fail(cp, err) {
 		l.next = time.Now().Add(soon)
-		reason := explain(l.round.err())
-		if l.agent.history.wrong(reason); l.stream == nil {
+		if reason := explain(l.round.err()); l.stream == nil && l.reason == "" { // else there is that of a whole round
+			l.agent.history.wrong(reason)
 			l.agent.outage.begin(reason, time.Now())
 		}
 		return nil

@@ -296,6 +296,43 @@ func TestNewTokenThatOnlyOneKnows(t *testing.T) {
 	}
 }
 
+// The next token is shown where the stream is again, whoever refused the one before.
+func TestNewTokenAfterOneThatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	m := startBetween(t)
+	m.here.read(func() { m.here.end(status.Error(codes.Unavailable, "going")) })
+	m.moves(t)
+	m.here, m.there = m.there, m.here
+	claims := token.Claims{Name: "web-1", Pin: certs.Pin(m.here.serverCA.Certificate())}
+	bad, good := newToken(t, claims), newToken(t, claims)
+	for _, cp := range []*fakeCP{m.here, m.there} {
+		cp.read(func() {
+			cp.refuse = func(shown string) error {
+				if shown == string(bad) {
+					return status.Error(codes.Unauthenticated, "token refused: no such key")
+				}
+				return nil
+			}
+		})
+	}
+	m.put(t, bad)
+	eventually(t, func() error { return contains(m.log, "no stream with the new token; going on with the one before") })
+	m.put(t, good)
+	eventually(t, func() error {
+		var newest string
+		m.here.read(func() { newest = m.here.tokens[len(m.here.tokens)-1] })
+		if newest != string(good) {
+			return errors.New("the good one was not shown")
+		}
+		return nil
+	})
+	m.there.read(func() {
+		if slices.Contains(m.there.tokens, string(good)) {
+			t.Error("it was shown to the other one")
+		}
+	})
+}
+
 // Before anybody has let the proxy in, two refusals are final, also if there are more to ask; one may be a mistake.
 func TestRefusalsOfTwo(t *testing.T) {
 	t.Parallel()
@@ -317,9 +354,16 @@ func TestRefusalsOfTwo(t *testing.T) {
 		t.Errorf("%d were asked, want 2", n)
 	}
 
-	planes[1].read(func() { planes[1].refusal = nil })
+	// A refusal is an answer, and no connection is none.
 	planes[2].down()
 	planes[0].down()
+	for range 3 { // in whatever order
+		err := start(t, cfg).wait()
+		if err == nil || !strings.HasPrefix(err.Error(), "the control plane refused this proxy: ") {
+			t.Errorf("error %v, want that one refused", err)
+		}
+	}
+	planes[1].read(func() { planes[1].refusal = nil })
 	r := start(t, cfg)
 	eventually(t, func() error { return contains(r.log, "connected to the control plane") })
 }
