@@ -24,7 +24,10 @@ Every flag but --dataplane-var can be given as an environment variable, too; a f
   kuma-dp run --name=web-1 --cp-address=http://127.0.0.1:5681 --dataplane-token-file=token
 
   # the agent brings its Dataplane along
-  kuma-dp run --cp-address=https://127.0.0.1:5678 --dataplane-file=web.yaml --dataplane-token-file=token`,
+  kuma-dp run --cp-address=https://127.0.0.1:5678 --dataplane-file=web.yaml --dataplane-token-file=token
+
+  # two control planes of one store
+  kuma-dp run --cp-address=https://cp-1:5678,https://cp-2:5678 --dataplane-file=web.yaml --dataplane-token-file=token`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			shown := cmd.Flags().Changed("dataplane-token")
