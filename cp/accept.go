@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/http"
 	"strings"
 	"time"
 
@@ -178,12 +179,12 @@ func (a *acceptor) admit(ctx context.Context, claims token.Claims, key policy.Ke
 	if registered {
 		d.Labels[labelLifetime] = lifetimeSession
 	}
-	return registered, a.keep(ctx, d, stored)
+	return registered, a.keep(ctx, claims, d, stored)
 }
 
 // keep writes the Dataplane down, unless the store has it as it is. It takes the place of the one that was judged, or is
 // an ErrConflict, and goes with the mesh or not at all: a mesh that is just being deleted takes nobody in.
-func (a *acceptor) keep(ctx context.Context, d, stored *policy.Dataplane) error {
+func (a *acceptor) keep(ctx context.Context, claims token.Claims, d, stored *policy.Dataplane) error {
 	mesh, err := a.meshFor(ctx, d)
 	if err != nil || stored != nil && store.Same(d, stored) {
 		return err
@@ -199,6 +200,7 @@ func (a *acceptor) keep(ctx context.Context, d, stored *policy.Dataplane) error 
 	if err != nil {
 		return status.Errorf(codes.Unavailable, "%s cannot be kept: %v", d.Key(), err)
 	}
+	auditChange(a.log, "proxy "+d.Name, http.MethodPut, d.Key(), append([]any{"peer", peerOf(ctx)}, bearer(claims)...)...)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package cp
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
@@ -138,6 +139,9 @@ func (d *departures) delete(ctx context.Context, key policy.Key) error {
 	}
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
 		return nil
+	}
+	if err == nil {
+		auditChange(d.reconciler.log, controlPlaneName, http.MethodDelete, key, "reason", "its proxy is gone")
 	}
 	return err
 }

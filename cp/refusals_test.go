@@ -47,7 +47,7 @@ func TestFloodOfBadTokens(t *testing.T) {
 		}
 		synctest.Wait()
 		log := w.log.String()
-		flood, other := strings.Count(log, "peer=10.0.0.1:"), strings.Count(log, "peer=10.0.0.2:")
+		flood, other := strings.Count(log, "audit peer=10.0.0.1:"), strings.Count(log, "audit peer=10.0.0.2:")
 		if flood < seconds-1 || flood > seconds+1 || other != 6 {
 			t.Errorf("%d lines of the one and %d of the other peer, want %d and 6", flood, other, seconds)
 		}

@@ -148,15 +148,15 @@ func (a *api) guard(next http.Handler) http.Handler {
 		defer func() {
 			if p := recover(); p != nil {
 				a.log.Error("panic in the API", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-				a.fail(w, r, problemOf("", fmt.Errorf("panic: %v", p)))
+				a.turnAway(w, r, problemOf("", fmt.Errorf("panic: %v", p)))
 			}
 		}()
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		switch {
 		case r.Method == http.MethodConnect: // the mux would look for something else than the path
-			a.fail(w, r, methodNotAllowed(r))
+			a.turnAway(w, r, methodNotAllowed(r))
 		case !plain(r.URL):
-			a.fail(w, r, refuse(http.StatusBadRequest, "Bad path", "the path has escapes, empty parts, or dots; write it plainly"))
+			a.turnAway(w, r, refuse(http.StatusBadRequest, "Bad path", "the path has escapes, empty parts, or dots; write it plainly"))
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -179,11 +179,11 @@ func (a *api) serve(methods map[string]route) http.Handler {
 		rt, ok := methods[method]
 		switch {
 		case methods == nil:
-			a.fail(w, r, refuse(http.StatusNotFound, "Not found", "there is nothing at this path"))
+			a.turnAway(w, r, refuse(http.StatusNotFound, "Not found", "there is nothing at this path"))
 			return
 		case !ok:
 			w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
-			a.fail(w, r, methodNotAllowed(r))
+			a.turnAway(w, r, methodNotAllowed(r))
 			return
 		}
 		who := a.identify(r)
@@ -294,15 +294,4 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, p *problem) {
 
 func methodNotAllowed(r *http.Request) *problem {
 	return refuse(http.StatusMethodNotAllowed, "Method not allowed", r.Method+" is not possible here")
-}
-
-// audit leaves a line for everything that only administrators may do, whether it was done or not.
-func (a *api) audit(r *http.Request, who caller, more []any, status int, reason string) {
-	attrs := append([]any{"actor", who.name, "peer", r.RemoteAddr, "verb", r.Method, "object", r.URL.Path, "status", status}, who.audit()...)
-	outcome := "done"
-	if reason != "" {
-		outcome = "refused"
-		attrs = append(attrs, "reason", reason)
-	}
-	a.log.Info("audit", append(append(attrs, more...), "outcome", outcome)...)
 }

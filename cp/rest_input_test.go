@@ -66,7 +66,11 @@ func TestBadInput(t *testing.T) {
 	} {
 		for i, row := range rows {
 			t.Run(fmt.Sprintf("%s/%d", group, i), func(t *testing.T) {
+				since := len(s.log.String())
 				r := s.send(row.request)
+				if row.method != "GET" && row.method != "OPTIONS" {
+					wantLine(t, audited(s.log, since), "outcome=refused")
+				}
 				r.wantProblem(t, row.status, row.say)
 				if diff := cmp.Diff(before, s.contents()); diff != "" {
 					t.Errorf("%s %s wrote something: %s", row.method, row.path, diff)
