@@ -49,7 +49,7 @@ func newDPServer(l net.Listener, cert *serverCert, ads *xds.Server, bootstrap ht
 	g := grpc.NewServer(
 		// Thousands of streams are open and idle: what each holds is what the control plane holds.
 		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
-		grpc.MaxRecvMsgSize(1<<20), grpc.MaxHeaderListSize(64<<10), grpc.MaxConcurrentStreams(64),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeader), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout), grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),

@@ -69,5 +69,5 @@ func (a *api) catalog(r *http.Request) (answer, error) {
 	return answer{body: body}, nil
 }
 
-// config is the configuration in effect. It names files that hold secrets, and holds none itself.
-func (a *api) config(*http.Request) (answer, error) { return answer{body: a.cfg}, nil }
+// config is the configuration in effect, and the limits. It names files that hold secrets, and holds none itself.
+func (a *api) config(*http.Request) (answer, error) { return answer{body: a.cfg.shown()}, nil }

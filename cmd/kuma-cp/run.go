@@ -19,7 +19,7 @@ func newRunCommand() *cobra.Command {
 		Short: "Run the control plane until SIGTERM or SIGINT",
 		Long: "Run the control plane until SIGTERM or SIGINT.\n\n" +
 			"Settings come from environment variables (KUMA_STORE_TYPE), which go over the file (store.type), which goes\n" +
-			"over the defaults. GET /config on the API tells what is in effect.",
+			"over the defaults. 'kuma-cp config' shows what that comes to, and GET /config on the API what is in effect.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := cp.Load(file, os.Environ())

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"koguma/cp"
+)
+
+func newConfigCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print the configuration that run would have, and the limits",
+		Long: "Print the configuration that run would have with the same file and environment, as YAML, and the limits that are\n" +
+			"built in. Passwords are not shown. Nothing is opened, and no control plane is asked.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := cp.Load(file, os.Environ())
+			if err != nil {
+				return err
+			}
+			text, err := cfg.YAML()
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config-file", "c", "", "YAML file with settings")
+	return cmd
+}

@@ -1,0 +1,118 @@
+package cp
+
+import (
+	"fmt"
+	"time"
+
+	"koguma/certs"
+	"koguma/policy"
+	"koguma/store"
+	"koguma/token"
+	"koguma/xds"
+)
+
+// The limits of HTTP servers, which keep slow and idle clients from using them up.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10 // bytes
+)
+
+// The limits of the server that proxies connect to.
+const (
+	maxMessage = 1 << 20 // bytes
+	maxStreams = 64      // on one connection
+)
+
+// Limit is a bound that is built in: what goes beyond it is refused, or cut off.
+type Limit struct {
+	Name  string `json:"name"`
+	Value int64  `json:"value"`
+	Unit  string `json:"unit"` // bytes, characters, bits, seconds, or what is counted
+}
+
+// String is the value as people write it.
+func (l Limit) String() string {
+	switch {
+	case l.Unit == "bytes" && l.Value%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", l.Value>>20)
+	case l.Unit == "bytes" && l.Value%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", l.Value>>10)
+	case l.Unit == "seconds":
+		return policy.Duration(time.Duration(l.Value) * time.Second).String()
+	}
+	return fmt.Sprintf("%d %s", l.Value, l.Unit)
+}
+
+// Limits are the bounds of a control plane, all in one place. Each is the constant that the code goes by.
+func Limits() []Limit {
+	seconds := func(name string, d time.Duration) Limit { return Limit{name, int64(d / time.Second), "seconds"} }
+	return []Limit{
+		{"http.header", maxHeader, "bytes"},
+		seconds("http.headerTimeout", headerTimeout),
+		seconds("http.readTimeout", readTimeout),
+		seconds("http.writeTimeout", writeTimeout),
+		seconds("http.idleTimeout", idleTimeout),
+		{"api.body", maxBody, "bytes"},
+		{"api.bodySecret", policy.MaxSecret, "bytes"},
+		{"api.page", maxPage, "items"},
+		{"api.pageDefault", defaultPage, "items"},
+		{"api.pairsListed", mostPairs, "pairs"},
+		{"api.pairsTried", mostTrials, "pairs"},
+		{"api.writeAttempts", maxAttempts, "attempts"},
+
+		seconds("dp.handshakeTimeout", handshakeTimeout),
+		seconds("dp.firstRequestTimeout", xds.FirstRequest),
+		{"dp.header", maxHeader, "bytes"},
+		{"dp.message", maxMessage, "bytes"},
+		{"dp.streams", maxStreams, "streams"},
+		{"dp.names", xds.MaxNames, "names"},
+		{"dp.chains", xds.MaxChains, "chains"},
+		{"dp.report", maxReport, "bytes"},
+		{"dp.reportInbounds", maxReported, "inbounds"},
+		{"dp.refusal", maxReason, "bytes"},
+		seconds("dp.refusalPause", refusalPause),
+		{"dp.refusedPeers", maxRefusedPeers, "peers"},
+
+		{"document.depth", policy.MaxDepth, "levels"},
+		{"document.size", policy.MaxDocument, "bytes"},
+		{"resource.mesh", policy.MaxMeshName, "characters"},
+		{"resource.name", policy.MaxName, "characters"},
+		{"resource.tag", policy.MaxTag, "characters"},
+		{"resource.sourceTags", policy.MaxPeerTags, "tags"},
+		{"store.key", store.MaxKey, "bytes"},
+		seconds("store.timeout", store.Timeout),
+
+		{"token.size", token.MaxToken, "bytes"},
+		{"token.tags", token.MaxTags, "bytes"},
+		{"token.id", token.MaxID, "bytes"},
+		{"token.revocations", maxRevocations, "bytes"},
+		seconds("token.life", token.MaxLife),
+
+		{"certificate.request", certs.MaxCSR, "bytes"},
+		{"certificate.rsaMin", certs.MinRSABits, "bits"},
+		{"certificate.rsaMax", certs.MaxRSABits, "bits"},
+		{"certificate.held", maxHeld, "certificates"},
+		seconds("certificate.lifeMin", policy.MinLeafLife),
+		seconds("certificate.lifeMax", policy.MaxLeafLife),
+		seconds("certificate.issueTimeout", mostIssue),
+
+		{"file.pem", certs.MaxPEM, "bytes"},
+		{"file.chain", certs.MaxChain, "certificates"},
+		{"file.tls", maxTLSFile, "bytes"},
+		{"file.publicKey", maxPublicKey, "bytes"},
+	}
+}
+
+// shownConfig is a configuration as it is shown: with the limits that are built in. What is secret in it hides itself.
+type shownConfig struct {
+	Config
+	Limits []Limit `json:"limits"`
+}
+
+func (c *Config) shown() shownConfig { return shownConfig{*c, Limits()} }
+
+// YAML is the configuration and, under limits, those that are built in. It shows no password.
+func (c *Config) YAML() ([]byte, error) { return policy.EncodeYAML(c.shown()) }
