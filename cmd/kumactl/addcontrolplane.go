@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -71,11 +73,14 @@ func (c *cli) add(ctx context.Context, n *newControlPlane) error {
 	if err != nil {
 		return err
 	}
+	if strings.TrimSpace(n.name) == "" || strings.ContainsFunc(n.name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("--name %q: give the control plane a name that can be printed", n.name)
+	}
 	if n.authType != "" || len(n.authConf) > 0 {
 		return errors.New("--auth-type, --auth-conf: control planes know no tokens of users: give --client-cert-file and --client-key-file")
 	}
-	if cfg.controlPlane(n.name) != nil && !n.overwrite {
-		return fmt.Errorf("there is a control plane %q already: --overwrite puts this one in its place", n.name)
+	if err := n.vacant(cfg); err != nil {
+		return err
 	}
 	t := n.target
 	if n.admin != (adminAPI{}) {
@@ -92,12 +97,26 @@ func (c *cli) add(ctx context.Context, n *newControlPlane) error {
 			return fmt.Errorf("%w (--skip-check adds it unseen)", err)
 		}
 	}
-	cfg.add(n.name, t)
-	if err := c.writeConfig(cfg); err != nil {
+	err = c.changeConfig(func(cfg *config) error { // which may not be the one from before
+		if err := n.vacant(cfg); err != nil {
+			return err
+		}
+		cfg.add(n.name, t)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.stdout, "added Control Plane %q\nswitched active Control Plane to %q\n", n.name, n.name)
 	return err
+}
+
+// vacant reports that there is a control plane of that name which is to stay.
+func (n *newControlPlane) vacant(cfg *config) error {
+	if cfg.controlPlane(n.name) != nil && !n.overwrite {
+		return fmt.Errorf("there is a control plane %q already: --overwrite puts this one in its place", n.name)
+	}
+	return nil
 }
 
 // meet asks at the address whether it is a control plane of ours, and notes by which certificate its admin server is to

@@ -46,6 +46,11 @@ func (c *cli) client() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if path, _, err := c.configPath(); err == nil && !c.noConfig {
+		if mode := readers(path, cfg); mode != 0 {
+			c.warn("%s has headers in it, which others on this machine may read by its mode %04o: chmod 600 %s", path, mode, path)
+		}
+	}
 	t, err := cfg.target(c.context)
 	if err != nil {
 		return nil, err

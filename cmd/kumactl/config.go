@@ -3,13 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
-
-	"koguma/policy"
 )
 
 // defaultAddress is where the control plane of the first run is.
@@ -44,6 +39,12 @@ type kumaContext struct {
 	Name         string       `json:"name"`
 	ControlPlane string       `json:"controlPlane"`
 	Credentials  *credentials `json:"credentials,omitempty"`
+	Defaults     *defaults    `json:"defaults,omitempty"`
+}
+
+// defaults is what Kuma's files may have. It goes by them as little.
+type defaults struct {
+	Mesh string `json:"mesh,omitempty"`
 }
 
 type credentials struct {
@@ -151,76 +152,4 @@ func parseAddress(address string) (*url.URL, error) {
 		return nil, fmt.Errorf("the address %q must end after the path", address)
 	}
 	return u, nil
-}
-
-// configPath is the file in use, and whether it is the default one.
-func (c *cli) configPath() (path string, byDefault bool, err error) {
-	if c.configFile != "" {
-		return c.configFile, false, nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", true, fmt.Errorf("no home directory to find the configuration in (%w): use --config-file or --no-config", err)
-	}
-	return filepath.Join(home, ".kumactl", "config"), true, nil
-}
-
-// readConfig reads the configuration. The first run makes the default file.
-func (c *cli) readConfig() (*config, error) {
-	if c.noConfig {
-		return defaultConfig(), nil
-	}
-	path, byDefault, err := c.configPath()
-	if err != nil {
-		return nil, err
-	}
-	text, err := readFile(path)
-	if errors.Is(err, fs.ErrNotExist) && byDefault {
-		cfg := defaultConfig()
-		return cfg, c.writeConfig(cfg)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	cfg := new(config)
-	if err := policy.Decode(text, cfg); err != nil {
-		return nil, fmt.Errorf("configuration file %s: %w", path, err)
-	}
-	return cfg, nil
-}
-
-// writeConfig replaces the file as a whole, so that whoever reads it meanwhile sees the old one or the new one.
-func (c *cli) writeConfig(cfg *config) error {
-	if c.noConfig {
-		return errors.New("--no-config leaves no file to change")
-	}
-	path, _, err := c.configPath()
-	if err != nil {
-		return err
-	}
-	text, err := policy.EncodeYAML(cfg)
-	if err != nil {
-		return err
-	}
-	if err := replaceFile(path, text); err != nil {
-		return fmt.Errorf("cannot write the configuration (--no-config does without): %w", err)
-	}
-	return nil
-}
-
-func replaceFile(path string, text []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".config-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails, as it should, once the file has its name
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

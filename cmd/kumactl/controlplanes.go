@@ -77,18 +77,15 @@ func (c *cli) changeControlPlane(use, short string, change func(*config, string)
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, err := c.readConfig()
-			if err != nil {
+			var done string
+			err := c.changeConfig(func(cfg *config) (err error) {
+				if cfg.controlPlane(name) == nil {
+					return fmt.Errorf("there is no Control Plane with name %q", name)
+				}
+				done, err = change(cfg, name)
 				return err
-			}
-			if cfg.controlPlane(name) == nil {
-				return fmt.Errorf("there is no Control Plane with name %q", name)
-			}
-			done, err := change(cfg, name)
+			})
 			if err != nil {
-				return err
-			}
-			if err := c.writeConfig(cfg); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(c.stdout, done)

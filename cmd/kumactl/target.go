@@ -84,6 +84,14 @@ func (t *target) certificate() string {
 	return t.ClientCertFile
 }
 
+// key is the file of the key to that, "" if there is none.
+func (t *target) key() string {
+	if t.admin != nil {
+		return t.admin.ClientKey
+	}
+	return t.ClientKeyFile
+}
+
 // onThisMachine reports whether the address can lead nowhere else.
 func onThisMachine(u *url.URL) bool {
 	a, err := netip.ParseAddr(u.Hostname())

@@ -35,6 +35,9 @@ func (c *cli) transport(t target) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
+	if mode := othersRead(t.key()); mode != 0 {
+		c.warn("others on this machine may read the key in %s by its mode %04o: chmod 600 %s", t.key(), mode, t.key())
+	}
 	if t.admin != nil {
 		return withHeaders{t.Headers, &adminTransport{api: newTransport(nil), base: base, admin: newTransport(config)}}, nil
 	}
