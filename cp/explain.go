@@ -16,7 +16,7 @@ import (
 // what the store says that they should have.
 type explainer struct {
 	mesh        *policy.Mesh
-	permissions []*policy.TrafficPermission
+	permissions policy.Permissions
 	dataplanes  []*policy.Dataplane
 	confidant
 	now      time.Time
@@ -272,7 +272,7 @@ func (t *trial) accepts(s, shows *side, service string, chain []*x509.Certificat
 
 // permission is whether the destination lets the source in, by the permissions that it has taken.
 func (t *trial) permission() *policy.Cause {
-	ruling := policy.Rule(t.mesh, t.permissions, t.peer, t.in.Tags)
+	ruling := policy.Rule(t.mesh, t.permissions, t.peer, t.to.Dataplane, t.in)
 	admits := slices.ContainsFunc(t.listener.Sources, func(s policy.Source) bool { return s.Admits(t.peer) })
 	cause := ruling.Explain(t.peer, t.in.Tags)
 	switch {
@@ -297,11 +297,7 @@ func (t *trial) permission() *policy.Cause {
 
 // named reports whether the source's certificate has what the ruling asks of its tags.
 func (t *trial) named(r policy.Ruling) bool {
-	if r.Permission == nil || r.Source < 0 {
-		return true
-	}
-	match := r.Permission.Sources[r.Source].Match
-	if _, service := match[policy.TagService]; service && len(match) == 1 {
+	if !r.ByTags() {
 		return true
 	}
 	return dnsNames(t.from.identity(t.peer.Service).Chain[0]) == strings.Join(xds.TagNames(t.peer), " ")
@@ -309,12 +305,12 @@ func (t *trial) named(r policy.Ruling) bool {
 
 // remedy is the permission that would let the source in and nobody else, "" if there is none.
 func (t *trial) remedy() string {
-	key := fmt.Sprint(t.peer.Service, t.in.Tags)
+	key := fmt.Sprintf("%s %v %p", t.peer.Service, t.in.Tags, t.permissions.Merge(t.to.Dataplane, t.in))
 	if text, ok := t.remedies[key]; ok || len(t.remedies) == mostRemedies {
 		return text
 	}
 	text := ""
-	p, alone := policy.Suggest(t.mesh, t.permissions, t.dataplanes, t.peer.Service, t.in.Tags)
+	p, alone := policy.Suggest(t.mesh, t.permissions, t.dataplanes, t.peer.Service, t.to.Dataplane, t.in)
 	if alone {
 		if yaml, err := policy.EncodeYAML(p); err == nil {
 			text = string(yaml)

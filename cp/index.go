@@ -26,6 +26,7 @@ type meshIndex struct {
 	next        *policy.Mesh // what it will be when nobody speaks mTLS any more; nil if it is that already
 	dataplanes  map[string]*policy.Dataplane
 	permissions map[string]*policy.TrafficPermission
+	meshTraffic map[string]*policy.MeshTrafficPermission
 	secrets     map[string]*policy.Secret
 
 	services  map[string]*service       // by name
@@ -34,7 +35,8 @@ type meshIndex struct {
 	away      map[string]bool           // the Dataplanes, by name, whose proxies have left or are not there yet
 	deaf      map[string]bool           // ... whose proxies may not take mTLS yet
 	speaking  map[string]bool           // ... whose proxies dial under mTLS and are to stop; nil if none are to
-	permitted map[string]verdict        // by the tags of an inbound
+	permitted map[string]verdict        // by what decides about an inbound
+	arranged  *policy.Permissions       // all permissions; nil where they have changed since
 
 	former map[string]*policy.Dataplane // by name, what proxies still are that have not taken yet what their Dataplane is now
 	barred map[string]bool              // the Dataplanes, by name, that may not be in the mesh
@@ -67,6 +69,7 @@ func (x *index) at(mesh string) *meshIndex {
 		m = &meshIndex{
 			dataplanes:  map[string]*policy.Dataplane{},
 			permissions: map[string]*policy.TrafficPermission{},
+			meshTraffic: map[string]*policy.MeshTrafficPermission{},
 			secrets:     map[string]*policy.Secret{},
 			services:    map[string]*service{},
 			endpoints:   map[string]*xds.Endpoints{},
@@ -108,7 +111,11 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 	case policy.TypeTrafficPermission:
 		m := x.at(e.Key.Mesh)
 		set(m.permissions, e)
-		clear(m.permitted)
+		m.rearrange()
+	case policy.TypeMeshTrafficPermission:
+		m := x.at(e.Key.Mesh)
+		set(m.meshTraffic, e)
+		m.rearrange()
 	case policy.TypeDataplane:
 		m := x.at(e.Key.Mesh)
 		old := m.dataplanes[e.Key.Name]
@@ -207,12 +214,12 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 		}
 		permit, note := verdict{}, xds.Note{Mode: v.Mode}
 		if auth != nil {
-			permit = m.permit(in.Tags)
+			permit = m.permit(d, in)
 			note = xds.Note{Mode: v.Mode, Permission: permit.name, PermissionVersion: permit.version}
 		}
 		v.Inbounds = append(v.Inbounds, xds.Inbound{
 			Listen: d.Listen(in), Workload: d.Workload(in), Service: in.Service(), Protocol: in.Protocol(),
-			Sources: permit.sources, Callers: permit.callers, Note: note,
+			Sources: permit.sources, Doubted: permit.doubted, Callers: permit.callers, Note: note,
 		})
 	}
 	for i := range d.Networking.Outbound {

@@ -10,11 +10,12 @@ import (
 	"koguma/xds"
 )
 
-// verdict is whom a permission lets in.
+// verdict is whom the permissions let in.
 type verdict struct {
-	name    string // of the permission, "" if there is none
+	name    string // of those that decide, "" if there are none
 	version uint64
 	sources []policy.Source
+	doubted []policy.Source
 	callers []string // the services that have a filter chain
 }
 
@@ -28,19 +29,32 @@ func (m *meshIndex) namesOf(d *policy.Dataplane) string {
 	return names
 }
 
-// permit is whom the permissions let in at an inbound with these tags.
-func (m *meshIndex) permit(tags map[string]string) verdict {
-	key := fmt.Sprint(tags) // maps print in the order of their keys
+// rearrange has the permissions looked at anew.
+func (m *meshIndex) rearrange() {
+	m.arranged = nil
+	clear(m.permitted)
+}
+
+// permit is whom the permissions let in at an inbound.
+func (m *meshIndex) permit(d *policy.Dataplane, in *policy.Inbound) verdict {
+	if m.arranged == nil {
+		all := policy.NewPermissions(slices.Collect(maps.Values(m.permissions)), slices.Collect(maps.Values(m.meshTraffic)))
+		m.arranged = &all
+	}
+	merged, key := m.arranged.Merge(d, in), fmt.Sprint(in.Tags) // maps print in the order of their keys
+	if merged != nil {
+		key = fmt.Sprintf("%s %p", in.Service(), merged)
+	}
 	v, ok := m.permitted[key]
 	if ok {
 		return v
 	}
-	all := slices.Collect(maps.Values(m.permissions))
-	if p := policy.Match(all, tags); p != nil {
-		v.name, v.version = p.Name, p.Version
-		v.sources = p.Admitted()
-		v.callers = m.callers(tags[policy.TagService], v.sources)
+	if merged != nil {
+		v = verdict{name: merged.String(), version: merged.Version(), sources: merged.Admitted(), doubted: merged.ShadowDenied()}
+	} else if p := m.arranged.Match(in.Tags); p != nil {
+		v = verdict{name: p.Name, version: p.Version, sources: p.Admitted()}
 	}
+	v.callers = m.callers(in.Service(), v.sources)
 	m.permitted[key] = v
 	return v
 }
@@ -55,7 +69,9 @@ func (m *meshIndex) callers(to string, sources []policy.Source) []string {
 			continue
 		}
 		for _, d := range m.service(to).dialers {
-			found[d.Services()[0]] = true
+			if name := d.Services()[0]; len(policy.Narrow([]policy.Source{s}, name)) > 0 {
+				found[name] = true
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(found))

@@ -201,11 +201,13 @@ func (rs resources) warnings(ctx context.Context, m *policy.Mesh) ([]string, err
 	if m.Enabled() == nil {
 		return all, nil
 	}
-	permissions, err := rs.store.List(ctx, policy.TypeTrafficPermission, m.Name)
-	if err == nil && len(permissions) == 0 {
-		all = append(all, fmt.Sprintf("mTLS is on in mesh %q and there is no TrafficPermission: every connection is denied", m.Name))
+	for _, t := range []policy.Type{policy.TypeTrafficPermission, policy.TypeMeshTrafficPermission} {
+		permissions, err := rs.store.List(ctx, t, m.Name)
+		if err != nil || len(permissions) > 0 {
+			return all, err
+		}
 	}
-	return all, err
+	return append(all, fmt.Sprintf("mTLS is on in mesh %q and there is no TrafficPermission: every connection is denied", m.Name)), nil
 }
 
 // deleteMesh removes a mesh and all that is in it, unless proxies still are.

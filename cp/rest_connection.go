@@ -70,7 +70,7 @@ func (a *api) explainer(ctx context.Context, mesh string) (x *explainer, everywh
 	if x.mesh, err = a.resources.mesh(ctx, mesh); err != nil {
 		return nil, nil, err
 	}
-	if x.permissions, err = listOf[*policy.TrafficPermission](ctx, a.resources.store, policy.TypeTrafficPermission, mesh); err != nil {
+	if x.permissions, err = permissionsOf(ctx, a.resources.store, mesh); err != nil {
 		return nil, nil, err
 	}
 	if everywhere, err = listOf[*policy.Dataplane](ctx, a.resources.store, policy.TypeDataplane, ""); err != nil {

@@ -70,7 +70,7 @@ func (a *api) dryRun(ctx context.Context, do func(resources) (warnings []string,
 	if err != nil {
 		return answer{}, err
 	}
-	nobody := policy.NewReach(&policy.Mesh{}, nil, nil)
+	nobody := policy.NewReach(&policy.Mesh{}, policy.Permissions{}, nil)
 	all := maps.Clone(before)
 	maps.Copy(all, after)
 	for _, mesh := range slices.Sorted(maps.Keys(all)) {
@@ -96,7 +96,7 @@ func reaches(ctx context.Context, s store.Store) (map[string]*policy.Reach, erro
 	}
 	all := map[string]*policy.Reach{}
 	for _, m := range meshes {
-		permissions, err := listOf[*policy.TrafficPermission](ctx, s, policy.TypeTrafficPermission, m.Name)
+		permissions, err := permissionsOf(ctx, s, m.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -107,6 +107,16 @@ func reaches(ctx context.Context, s store.Store) (map[string]*policy.Reach, erro
 		all[m.Name] = policy.NewReach(m, permissions, dataplanes)
 	}
 	return all, nil
+}
+
+// permissionsOf is all permissions of a mesh.
+func permissionsOf(ctx context.Context, s store.Store, mesh string) (policy.Permissions, error) {
+	traffic, err := listOf[*policy.TrafficPermission](ctx, s, policy.TypeTrafficPermission, mesh)
+	if err != nil {
+		return policy.Permissions{}, err
+	}
+	merged, err := listOf[*policy.MeshTrafficPermission](ctx, s, policy.TypeMeshTrafficPermission, mesh)
+	return policy.NewPermissions(traffic, merged), err
 }
 
 // listOf is all resources of a type in a mesh, or in all for "".

@@ -53,7 +53,7 @@ type Cause struct {
 	Code string `json:"code"`
 	Why  string `json:"why"`            // one sentence
 	Next string `json:"next,omitempty"` // what to do
-	// Permission is the TrafficPermission that would allow it, as YAML for kumactl apply, "" if none would.
+	// Permission is the resource that would allow it, as YAML for kumactl apply, "" if none would.
 	Permission string `json:"permission,omitempty"`
 }
 
@@ -84,6 +84,7 @@ const (
 	CauseNoPermission    = "no-permission"
 	CauseTagsMissing     = "tags-missing"
 	CauseNotAmongSources = "not-among-sources"
+	CauseDenied          = "denied-by-permission"
 )
 
 // What is only ever a warning.
@@ -97,6 +98,6 @@ func Causes() []string {
 	return []string{
 		CauseNoSuchService, CauseNoSuchProxy, CauseNoSuchPort, CauseWrongMesh, CauseMembership, CauseNotReady, CauseNotConnected,
 		CauseSessionEnded, CauseNotAcked, CauseNoCertificate, CauseNotYetValid, CauseExpired, CauseTokenRevoked, CauseWithdrawn,
-		CauseUnknownCA, CauseNoPermission, CauseTagsMissing, CauseNotAmongSources, CauseNoOutbound, CauseDialsAs,
+		CauseUnknownCA, CauseNoPermission, CauseTagsMissing, CauseNotAmongSources, CauseDenied, CauseNoOutbound, CauseDialsAs,
 	}
 }

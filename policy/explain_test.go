@@ -13,6 +13,7 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	web := policy.Peer{Service: "web", Tags: map[string][]string{"version": {"1", "3"}}}
 	backend := map[string]string{policy.TagService: "backend", "env": "prod"}
+	to := proxy("backend-1", backend)
 	permission := func(sources ...map[string]string) *policy.TrafficPermission {
 		p := &policy.TrafficPermission{Meta: policy.Meta{Name: "p"}, Destinations: []policy.Selector{{Match: backend}}}
 		for _, s := range sources {
@@ -43,12 +44,12 @@ func TestExplain(t *testing.T) {
 		if c.permission != nil {
 			all = append(all, c.permission)
 		}
-		got := policy.Rule(secured(), all, web, backend).Explain(web, backend)
+		got := ruled(secured(), all, web, to).Explain(web, backend)
 		if got.Code != c.code || !strings.Contains(got.Why, c.why) {
 			t.Errorf("%s: %s, want %s: %s", got.Code, got.Why, c.code, c.why)
 		}
 	}
-	off := policy.Rule(&policy.Mesh{}, nil, web, backend).Explain(web, backend)
+	off := ruled(&policy.Mesh{}, nil, web, to).Explain(web, backend)
 	if off.Code != policy.CauseMTLSOff {
 		t.Errorf("without mTLS: %+v", off)
 	}
@@ -63,7 +64,7 @@ func TestExplainAgrees(t *testing.T) {
 		for _, from := range dataplanes {
 			for _, to := range dataplanes {
 				peer, in := from.Peer(from.Services()[0]), to.Networking.Inbound[0].Tags
-				ruling := policy.Rule(secured(), permissions, peer, in)
+				ruling := ruled(secured(), permissions, peer, to)
 				if c := ruling.Explain(peer, in); (c.Code == policy.CausePermitted) != ruling.Allowed || strings.HasSuffix(c.Why, ": ") {
 					t.Fatalf("%+v of %+v", c, ruling)
 				}

@@ -1,6 +1,6 @@
 // Package policy is the vocabulary of a mesh: the resources that operators write and the control plane acts on
-// ([Mesh], [Dataplane], [TrafficPermission], [Secret]), what makes each of them valid, and which permission decides
-// about which inbound.
+// ([Mesh], [Dataplane], [TrafficPermission], [MeshTrafficPermission], [Secret]), what makes each of them valid, and which
+// permission decides about which inbound.
 //
 // It is also the door for everything that comes from outside: [Decode] is the one strict decoder, and [Parse] reads
 // whole resources through it. A value that passed Parse and Validate can be enforced as it stands; anything that could
@@ -19,10 +19,11 @@ type Type string
 
 // The types of resources.
 const (
-	TypeMesh              Type = "Mesh"
-	TypeDataplane         Type = "Dataplane"
-	TypeTrafficPermission Type = "TrafficPermission"
-	TypeSecret            Type = "Secret"
+	TypeMesh                  Type = "Mesh"
+	TypeDataplane             Type = "Dataplane"
+	TypeTrafficPermission     Type = "TrafficPermission"
+	TypeMeshTrafficPermission Type = "MeshTrafficPermission"
+	TypeSecret                Type = "Secret"
 	// TypeGlobalSecret belongs to no mesh: it holds what the control planes of one store share, such as the CA of
 	// their own TLS certificates.
 	TypeGlobalSecret Type = "GlobalSecret"
@@ -96,6 +97,7 @@ func Kinds() []Kind {
 		{TypeMesh, "meshes", "mesh", "meshes", false, false},
 		{TypeDataplane, "dataplanes", "dataplane", "dataplanes", true, false},
 		{TypeTrafficPermission, "traffic-permissions", "traffic-permission", "traffic-permissions", true, false},
+		{TypeMeshTrafficPermission, "meshtrafficpermissions", "meshtrafficpermission", "meshtrafficpermissions", true, false},
 		{TypeSecret, "secrets", "secret", "secrets", true, true},
 	}
 }
@@ -136,6 +138,8 @@ func New(t Type) Resource {
 		r = new(Dataplane)
 	case TypeTrafficPermission:
 		r = new(TrafficPermission)
+	case TypeMeshTrafficPermission:
+		r = new(MeshTrafficPermission)
 	case TypeSecret:
 		r = new(Secret)
 	case TypeGlobalSecret:

@@ -32,20 +32,21 @@ type reachInbound struct {
 	names   []string // of the Dataplanes
 }
 
-// sameDecides reports whether the same permission decides about two kinds of inbounds.
+// sameDecides reports whether the same permissions decide about two kinds of inbounds.
 func (i *reachInbound) sameDecides(o *reachInbound) bool {
-	if i.decides == nil || o.decides == nil {
-		return i.decides == o.decides
+	if i.decides == nil || o.decides == nil || i.decides.merged == nil || o.decides.merged == nil {
+		return i.decides == o.decides || i.decides != nil && o.decides != nil && i.decides.permission == o.decides.permission
 	}
-	return i.decides.TrafficPermission == o.decides.TrafficPermission
+	return slices.Equal(i.decides.merged.Permissions, o.decides.merged.Permissions)
 }
 
-// decider is a permission, with what was found out about it.
+// decider is what decides about an inbound, with what was found out about it.
 type decider struct {
-	*TrafficPermission
-	sources   []Source
-	byService map[string][]int // indices of sources
-	found     []int            // by the id of a peer: the index of the source, plus one; 0 is not asked yet
+	permission *TrafficPermission // nil where merged decides
+	merged     *Merged
+	sources    []Source
+	byService  map[string][]int // indices of sources
+	found      []int            // by the id of a peer: the index of the source, plus one; 0 is not asked yet
 }
 
 // Verdict is whether a service reaches another.
@@ -74,30 +75,55 @@ type Ruling struct {
 	Open bool
 	// Out is why nobody gets in because one of both may not be in the mesh, nil if they may.
 	Out error
-	// Permission is the one that decides, nil if there is none.
+	// Permission is the TrafficPermission that decides, nil if there is none or Merged decides.
 	Permission *TrafficPermission
-	// Source is the index of the source of Permission that lets the peer in, -1 if none does.
+	// Merged are the MeshTrafficPermissions that decide, nil if there are none.
+	Merged *Merged
+	// Source is the index of the source of Permission, or of the clause of Merged, that fits the peer; -1 if none does.
 	Source int
 }
 
-// Rule says whether a peer gets in at an inbound with these tags.
-func Rule(m *Mesh, permissions []*TrafficPermission, peer Peer, inbound map[string]string) Ruling {
+// Rule says whether a peer gets in at an inbound.
+func Rule(m *Mesh, permissions Permissions, peer Peer, d *Dataplane, in *Inbound) Ruling {
 	if m.Enabled() == nil {
 		return Ruling{Allowed: true, Open: true, Source: -1}
 	}
-	r := Ruling{Permission: Match(permissions, inbound), Source: -1}
-	if r.Permission != nil {
-		r.Source = r.Permission.Source(peer)
+	if merged := permissions.Merge(d, in); merged != nil {
+		return merged.ruling(merged.source(peer))
 	}
-	r.Allowed = r.Source >= 0
-	return r
+	p := permissions.Match(in.Tags)
+	if p == nil {
+		return Ruling{Source: -1}
+	}
+	return p.ruling(p.Source(peer))
+}
+
+// ruling is that about a peer whom the source at that index fits, or none for -1.
+func (p *TrafficPermission) ruling(source int) Ruling {
+	return Ruling{Allowed: source >= 0, Permission: p, Source: source}
+}
+
+// ruling is that about a peer whom the clause at that index fits, or none for -1.
+func (m *Merged) ruling(clause int) Ruling {
+	return Ruling{Allowed: clause >= 0 && m.clauses[clause].action != Deny, Merged: m, Source: clause}
+}
+
+// ByTags reports whether it depends on more than the peer's service.
+func (r Ruling) ByTags() bool {
+	if r.Merged != nil {
+		return r.Merged.byTags()
+	}
+	if r.Permission == nil || r.Source < 0 {
+		return false
+	}
+	return len(r.Permission.Sources[r.Source].source().Tags) > 0
 }
 
 // NewReach is the reach in a mesh with these permissions and Dataplanes.
-func NewReach(m *Mesh, permissions []*TrafficPermission, dataplanes []*Dataplane) *Reach {
+func NewReach(m *Mesh, permissions Permissions, dataplanes []*Dataplane) *Reach {
 	r := &Reach{open: m.Enabled() == nil, peers: map[string][]*reachPeer{}, inbounds: map[string][]*reachInbound{}}
 	peers, inbounds := map[string]*reachPeer{}, map[string]*reachInbound{}
-	deciders, closeBy := map[*TrafficPermission]*decider{nil: nil}, byDestination(permissions)
+	deciders := map[any]*decider{}
 	for _, d := range dataplanes {
 		out := m.Admit(d)
 		for _, service := range d.Services() {
@@ -112,13 +138,12 @@ func NewReach(m *Mesh, permissions []*TrafficPermission, dataplanes []*Dataplane
 		}
 		for i := range d.Networking.Inbound {
 			in := &d.Networking.Inbound[i]
-			key := fmt.Sprint(in.Tags, out)
+			key, merged := fmt.Sprint(in.Tags, out), permissions.Merge(d, in)
+			if merged != nil {
+				key = fmt.Sprintf("%s %p", key, merged)
+			}
 			if inbounds[key] == nil {
-				p := Match(slices.Concat(closeBy[in.Service()], closeBy[""]), in.Tags)
-				if _, ok := deciders[p]; !ok {
-					deciders[p] = newDecider(p)
-				}
-				inbounds[key] = &reachInbound{tags: in.Tags, decides: deciders[p], out: out}
+				inbounds[key] = &reachInbound{tags: in.Tags, decides: deciderOf(deciders, merged, permissions, in), out: out}
 				r.inbounds[in.Service()] = append(r.inbounds[in.Service()], inbounds[key])
 			}
 			if of := inbounds[key]; !slices.Contains(of.names, d.Name) {
@@ -129,31 +154,49 @@ func NewReach(m *Mesh, permissions []*TrafficPermission, dataplanes []*Dataplane
 	return r
 }
 
-// byDestination is the permissions that have a destination of a service, by its name; "" has those with one of any.
-func byDestination(permissions []*TrafficPermission) map[string][]*TrafficPermission {
-	by := map[string][]*TrafficPermission{}
-	for _, p := range permissions {
-		for i := range p.Destinations {
-			service := p.Destinations[i].source().Service
-			if of := by[service]; len(of) == 0 || of[len(of)-1] != p {
-				by[service] = append(of, p)
-			}
+// deciderOf is what decides about an inbound, of those that there are already if it is among them; nil for nothing.
+func deciderOf(known map[any]*decider, merged *Merged, permissions Permissions, in *Inbound) *decider {
+	var d decider
+	var key any
+	if merged != nil {
+		d.merged, key = merged, merged
+	} else if d.permission = permissions.Match(in.Tags); d.permission != nil {
+		key = d.permission
+	} else {
+		return nil
+	}
+	if known[key] == nil {
+		d.arrange()
+		known[key] = &d
+	}
+	return known[key]
+}
+
+func (d *decider) arrange() {
+	if d.merged != nil {
+		for i := range d.merged.clauses {
+			d.sources = append(d.sources, d.merged.clauses[i].source)
+		}
+	} else {
+		for i := range d.permission.Sources {
+			d.sources = append(d.sources, d.permission.Sources[i].source())
 		}
 	}
-	return by
-}
-
-func newDecider(p *TrafficPermission) *decider {
-	d := &decider{TrafficPermission: p, byService: map[string][]int{}}
-	for i := range p.Sources {
-		s := p.Sources[i].source()
-		d.sources = append(d.sources, s)
+	d.byService = map[string][]int{}
+	for i, s := range d.sources {
 		d.byService[s.Service] = append(d.byService[s.Service], i)
 	}
-	return d
 }
 
-// source is the index of the first source that lets the peer in, -1 if none does.
+// ruling is that about a peer, of so many.
+func (d *decider) ruling(p *reachPeer, peers int) Ruling {
+	if d.merged != nil {
+		return d.merged.ruling(d.source(p, peers))
+	}
+	return d.permission.ruling(d.source(p, peers))
+}
+
+// source is the index of the first source that fits the peer, -1 if none does.
 func (d *decider) source(p *reachPeer, peers int) int {
 	if d.found == nil {
 		d.found = make([]int, peers)
@@ -190,8 +233,7 @@ func (r *Reach) rule(p *reachPeer, in *reachInbound) Ruling {
 	case in.decides == nil:
 		return Ruling{Source: -1}
 	}
-	source := in.decides.source(p, r.count)
-	return Ruling{Allowed: source >= 0, Permission: in.decides.TrafficPermission, Source: source}
+	return in.decides.ruling(p, r.count)
 }
 
 // Verdict is whether the one service reaches the other. Where nobody is the one, or has an inbound of the other, it is
@@ -294,19 +336,4 @@ func names(all []string) string {
 		s += fmt.Sprintf(" and %d more", more)
 	}
 	return s
-}
-
-// String says why in a few words.
-func (r Ruling) String() string {
-	switch {
-	case r.Out != nil:
-		return r.Out.Error()
-	case r.Open:
-		return "mTLS is off"
-	case r.Permission == nil:
-		return "no TrafficPermission is for it"
-	case r.Allowed:
-		return fmt.Sprintf("let in by sources[%d] of TrafficPermission %q", r.Source, r.Permission.Name)
-	}
-	return fmt.Sprintf("TrafficPermission %q decides, and none of its sources fits", r.Permission.Name)
 }

@@ -17,6 +17,16 @@ func secured() *policy.Mesh {
 		MTLS: &policy.MTLS{EnabledBackend: "ca", Backends: []policy.Backend{{Name: "ca", Type: "builtin"}}}}
 }
 
+// only are permissions without MeshTrafficPermissions.
+func only(permissions ...*policy.TrafficPermission) policy.Permissions {
+	return policy.NewPermissions(permissions, nil)
+}
+
+// ruled is the ruling about a peer at the first inbound of a Dataplane.
+func ruled(m *policy.Mesh, permissions []*policy.TrafficPermission, peer policy.Peer, d *policy.Dataplane) policy.Ruling {
+	return policy.Rule(m, only(permissions...), peer, d, &d.Networking.Inbound[0])
+}
+
 func service(name string, more ...string) tags {
 	all := tags{policy.TagService: name}
 	for i := 0; i < len(more); i += 2 {
@@ -45,7 +55,7 @@ func TestReach(t *testing.T) {
 		from("db-all", 0, []tags{service("web"), service("api")}, service("db")),
 		from("db-b", 0, []tags{service("web")}, service("db", "env", "b")),
 	}
-	r := policy.NewReach(secured(), permissions, dataplanes)
+	r := policy.NewReach(secured(), only(permissions...), dataplanes)
 	for _, test := range []struct {
 		from, to string
 		want     policy.Verdict
@@ -67,7 +77,7 @@ func TestReach(t *testing.T) {
 			t.Errorf("%s to %s:\n got %s\nwant %s", test.from, test.to, got, test.why)
 		}
 	}
-	off := policy.NewReach(&policy.Mesh{}, nil, dataplanes)
+	off := policy.NewReach(&policy.Mesh{}, only(), dataplanes)
 	if off.Verdict("db", "web") != policy.Allowed || off.Why("api", "api") != "mTLS is off" {
 		t.Errorf("without mTLS: %s, %s", off.Verdict("db", "web"), off.Why("api", "api"))
 	}
@@ -88,8 +98,8 @@ func TestChanges(t *testing.T) {
 	t.Parallel()
 	dataplanes := []*policy.Dataplane{proxy("web-1", service("web")), proxy("api-1", service("api")), proxy("db-1", service("db"))}
 	old := from("p", 0, []tags{service("web")}, service("db"))
-	before := policy.NewReach(secured(), []*policy.TrafficPermission{old}, dataplanes)
-	after := policy.NewReach(secured(), []*policy.TrafficPermission{old, from("q", 1, []tags{service("api")}, service("db"))}, dataplanes)
+	before := policy.NewReach(secured(), only(old), dataplanes)
+	after := policy.NewReach(secured(), only(old, from("q", 1, []tags{service("api")}, service("db"))), dataplanes)
 	want := []policy.Change{
 		{Source: "api", Destination: "db", Before: policy.Denied, After: policy.Allowed, Why: `let in by sources[0] of TrafficPermission "q"`},
 		{Source: "web", Destination: "db", Before: policy.Allowed, After: policy.Denied, Why: `TrafficPermission "q" decides, and none of its sources fits`},
@@ -100,12 +110,12 @@ func TestChanges(t *testing.T) {
 	if same := policy.Changes(before, before); same != nil {
 		t.Errorf("from itself: %v", same)
 	}
-	if n := len(policy.Changes(before, policy.NewReach(&policy.Mesh{}, nil, dataplanes))); n != 8 {
+	if n := len(policy.Changes(before, policy.NewReach(&policy.Mesh{}, only(), dataplanes))); n != 8 {
 		t.Errorf("with mTLS off %d of 9 pairs change, want 8", n)
 	}
 	shut := constrained(nil, []tags{{policy.TagService: "web"}})
 	shut.MTLS = secured().MTLS
-	gone := policy.Changes(before, policy.NewReach(shut, []*policy.TrafficPermission{old}, dataplanes))
+	gone := policy.Changes(before, policy.NewReach(shut, only(old), dataplanes))
 	if len(gone) != 1 || gone[0].Source != "web" || gone[0].After != policy.Denied {
 		t.Errorf("with web put out: %v", gone)
 	}
@@ -150,11 +160,11 @@ func TestReachIsTheRules(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 50 {
 		permissions, dataplanes := world(r, 5, 8)
-		reach := policy.NewReach(secured(), permissions, dataplanes)
+		reach := policy.NewReach(secured(), only(permissions...), dataplanes)
 		for _, a := range dataplanes {
 			for _, b := range dataplanes {
 				peer, in := a.Peer(a.Services()[0]), b.Networking.Inbound[0].Tags
-				want := policy.Rule(secured(), permissions, peer, in)
+				want := ruled(secured(), permissions, peer, b)
 				verdict := reach.Verdict(peer.Service, in[policy.TagService])
 				if want.Allowed && verdict == policy.Denied || !want.Allowed && verdict == policy.Allowed {
 					t.Fatalf("%v to %v: %v, and the verdict is %s", peer, in, want, verdict)
@@ -178,7 +188,8 @@ func TestSuggest(t *testing.T) {
 		permissions, dataplanes := world(r, 4, 5)
 		d := dataplanes[r.IntN(len(dataplanes))]
 		in, who := d.Networking.Inbound[0].Tags, fmt.Sprintf("s%d", r.IntN(4))
-		p, alone := policy.Suggest(secured(), permissions, dataplanes, who, in)
+		suggested, alone := policy.Suggest(secured(), only(permissions...), dataplanes, who, d, &d.Networking.Inbound[0])
+		p := suggested.(*policy.TrafficPermission)
 		if err := p.Validate(); err != nil {
 			t.Fatalf("%+v: %v", p, err)
 		}
@@ -196,12 +207,12 @@ func TestSuggest(t *testing.T) {
 		}
 		for _, source := range dataplanes {
 			peer := source.Peer(source.Services()[0])
-			if !policy.Rule(secured(), after, peer, in).Allowed && peer.Service == who {
+			if !ruled(secured(), after, peer, d).Allowed && peer.Service == who {
 				t.Fatalf("%d: %s is not let in at %v by %+v", i, who, in, p)
 			}
 			for _, destination := range dataplanes {
 				tags := destination.Networking.Inbound[0].Tags
-				was, is := policy.Rule(secured(), permissions, peer, tags), policy.Rule(secured(), after, peer, tags)
+				was, is := ruled(secured(), permissions, peer, destination), ruled(secured(), after, peer, destination)
 				if alone && was.Allowed && !is.Allowed {
 					t.Fatalf("%d: it takes %v to %v away\nsuggested %+v", i, peer, tags, p)
 				}
@@ -214,9 +225,10 @@ func TestSuggest(t *testing.T) {
 	if clean < 250 {
 		t.Errorf("%d of 300 suggestions do nothing else", clean)
 	}
-	p, _ := policy.Suggest(secured(), nil, nil, "Not.A_Name", service("backend"))
-	if p.Name != "not-a-name-to-backend" {
-		t.Errorf("the name is %q", p.Name)
+	backend := proxy("b", service("backend"))
+	p, _ := policy.Suggest(secured(), only(), nil, "Not.A_Name", backend, &backend.Networking.Inbound[0])
+	if name := p.Metadata().Name; name != "not-a-name-to-backend" {
+		t.Errorf("the name is %q", name)
 	}
 }
 
@@ -224,7 +236,7 @@ func BenchmarkSuggest(b *testing.B) {
 	permissions, dataplanes := world(rand.New(rand.NewPCG(7, 8)), 1000, 1000)
 	b.ReportAllocs()
 	for b.Loop() {
-		policy.Suggest(secured(), permissions, dataplanes, "s1", dataplanes[100].Networking.Inbound[0].Tags)
+		policy.Suggest(secured(), only(permissions...), dataplanes, "s1", dataplanes[100], &dataplanes[100].Networking.Inbound[0])
 	}
 }
 
@@ -232,7 +244,7 @@ func BenchmarkChanges(b *testing.B) {
 	permissions, dataplanes := world(rand.New(rand.NewPCG(7, 8)), 1000, 1000)
 	b.ReportAllocs()
 	for b.Loop() {
-		before := policy.NewReach(secured(), permissions[1:], dataplanes)
-		policy.Changes(before, policy.NewReach(secured(), permissions, dataplanes))
+		before := policy.NewReach(secured(), only(permissions[1:]...), dataplanes)
+		policy.Changes(before, policy.NewReach(secured(), only(permissions...), dataplanes))
 	}
 }

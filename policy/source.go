@@ -49,11 +49,14 @@ func (p *problems) checkPeers(d *Dataplane) {
 	}
 }
 
-// Source is whom a permission lets in: the peers of a service, or of any for "", that have all of these other tags. The
-// value [Any] stands for every value.
+// Source is whom a permission lets in: the peers of a service, or for "" of all whose names begin with Prefix, that have all
+// of these other tags. The value [Any] stands for every value.
 type Source struct {
 	Service string
+	Prefix  string
 	Tags    map[string]string
+	// Except are those of the source who are not let in, as [Source.without] has them; they have no exceptions themselves.
+	Except []Source
 }
 
 // source is the selector as a source.
@@ -72,7 +75,7 @@ func (s *Selector) source() Source {
 
 // Admits reports whether the peer is among those that are let in.
 func (s Source) Admits(p Peer) bool {
-	if s.Service != "" && s.Service != p.Service {
+	if !s.names(p.Service) {
 		return false
 	}
 	for k, want := range s.Tags {
@@ -80,12 +83,22 @@ func (s Source) Admits(p Peer) bool {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(s.Except, func(e Source) bool { return e.Admits(p) })
+}
+
+// names reports whether the service is among those of the source.
+func (s Source) names(service string) bool {
+	return s.Service == service || s.Service == "" && strings.HasPrefix(service, s.Prefix)
 }
 
 // includes reports whether whoever is among o is among s.
 func (s Source) includes(o Source) bool {
-	if s.Service != "" && s.Service != o.Service {
+	for _, e := range s.Except {
+		if !e.disjoint(o) && !slices.ContainsFunc(o.Except, func(x Source) bool { return x.includes(e) }) {
+			return false
+		}
+	}
+	if s.Service != "" && s.Service != o.Service || s.Service == "" && !strings.HasPrefix(cmp.Or(o.Service, o.Prefix), s.Prefix) {
 		return false
 	}
 	for k, want := range s.Tags {
@@ -97,14 +110,19 @@ func (s Source) includes(o Source) bool {
 }
 
 // Equal reports whether two sources are the same.
-func (s Source) Equal(o Source) bool { return s.Service == o.Service && maps.Equal(s.Tags, o.Tags) }
+func (s Source) Equal(o Source) bool {
+	return s.Service == o.Service && s.Prefix == o.Prefix && maps.Equal(s.Tags, o.Tags) && slices.EqualFunc(s.Except, o.Except, Source.Equal)
+}
 
 // String is the service, or "*" for any, and the other tags in order: "web version=2". Different sources have different
 // ones.
 func (s Source) String() string {
-	text := cmp.Or(s.Service, Any)
+	text := cmp.Or(s.Service, s.Prefix+Any)
 	for _, k := range slices.Sorted(maps.Keys(s.Tags)) {
 		text += " " + k + "=" + s.Tags[k]
+	}
+	for _, e := range s.Except {
+		text += " but not (" + e.String() + ")"
 	}
 	return text
 }
@@ -135,8 +153,11 @@ func (p *TrafficPermission) Admitted() []Source {
 func Narrow(sources []Source, service string) []Source {
 	var of []Source
 	for _, s := range sources {
-		if s.Service == "" || s.Service == service {
-			of = append(of, Source{service, s.Tags})
+		if !s.names(service) {
+			continue
+		}
+		if narrow, ok := (Source{Service: service, Tags: s.Tags}).without(s.Except); ok {
+			of = append(of, narrow)
 		}
 	}
 	return reduce(of)

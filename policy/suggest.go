@@ -8,25 +8,69 @@ import (
 	"time"
 )
 
-// Suggest is a small permission, ready to be applied, that lets the peers of a service in at an inbound with these tags:
-// the one that decides about it now with one source more, or else a new one. alone is whether it does nothing else, as far
-// as the Dataplanes go that there are: nobody loses anything, nobody else gets in, and the service nowhere else.
-func Suggest(m *Mesh, permissions []*TrafficPermission, dataplanes []*Dataplane, service string, inbound map[string]string) (best *TrafficPermission, alone bool) {
-	now := Match(permissions, inbound)
+// Suggest is a small permission, ready to be applied, that lets the peers of a service in at an inbound: the one that decides
+// about it now with one source more, or else a new one. Where MeshTrafficPermissions decide, it is one more of those. alone is
+// whether it does nothing else, as far as the Dataplanes go that there are: nobody loses anything, nobody else gets in, and the
+// service nowhere else.
+func Suggest(m *Mesh, permissions Permissions, dataplanes []*Dataplane, service string, d *Dataplane, in *Inbound) (best Resource, alone bool) {
+	if permissions.Merge(d, in) != nil {
+		return suggestMerged(m, permissions, dataplanes, service, d, in)
+	}
+	now, inbound := permissions.Match(in.Tags), in.Tags
+	taken := func(name string) bool {
+		return slices.ContainsFunc(permissions.traffic, func(p *TrafficPermission) bool { return p.Name == name })
+	}
 	for _, destination := range candidates(now, inbound) {
-		best = &TrafficPermission{
-			Meta:         Meta{Type: TypeTrafficPermission, Mesh: m.Name, Name: freeName(permissions, service+"-to-"+inbound[TagService])},
+		p := &TrafficPermission{
+			Meta:         Meta{Type: TypeTrafficPermission, Mesh: m.Name, Name: freeName(taken, service+"-to-"+inbound[TagService])},
 			Destinations: []Selector{destination},
 		}
 		if now != nil {
-			best.Sources = slices.Clone(now.Sources)
+			p.Sources = slices.Clone(now.Sources)
 			if len(now.Destinations) == 1 && maps.Equal(now.Destinations[0].Match, destination.Match) {
-				best.Name, best.Labels = now.Name, now.Labels
+				p.Name, p.Labels = now.Name, now.Labels
 			}
 		}
-		best.Sources = append(best.Sources, Source{Service: service}.Selector())
-		if onlyAdds(m, permissions, best, dataplanes, service, inbound) {
-			return best, true
+		p.Sources = append(p.Sources, Source{Service: service}.Selector())
+		after := permissions.with(p.newest(permissions.traffic))
+		if onlyAdds(NewReach(m, permissions, dataplanes), NewReach(m, after, dataplanes), service, inbound) {
+			return p, true
+		}
+		best = p
+	}
+	return best, false
+}
+
+// suggestMerged is [Suggest] where MeshTrafficPermissions decide.
+func suggestMerged(m *Mesh, permissions Permissions, dataplanes []*Dataplane, service string, d *Dataplane, in *Inbound) (best Resource, alone bool) {
+	tags := maps.Clone(in.Tags)
+	delete(tags, TagService)
+	targets := []TargetRef{{Kind: TargetMeshService, Name: in.Service()}}
+	if len(tags) > 0 {
+		targets = append(targets, TargetRef{Kind: TargetMeshServiceSubset, Name: in.Service(), Tags: tags})
+	}
+	taken := func(name string) bool {
+		return slices.ContainsFunc(permissions.mesh, func(p *MeshTrafficPermission) bool { return p.Name == name })
+	}
+	for _, target := range targets {
+		p := &MeshTrafficPermission{
+			Meta: Meta{Type: TypeMeshTrafficPermission, Mesh: m.Name, Name: freeName(taken, service+"-to-"+in.Service())},
+			Spec: MeshTrafficPermissionSpec{
+				TargetRef: &target,
+				From:      []From{{TargetRef{Kind: TargetMeshService, Name: service}, FromDefault{Allow}}},
+			},
+		}
+		best = p
+		after := permissions.with(p)
+		// A Deny that goes before it would leave it without effect.
+		deaf := func(o *Dataplane) bool {
+			return slices.Contains(o.Services(), service) && !Rule(m, after, o.Peer(service), d, in).Allowed
+		}
+		if slices.ContainsFunc(dataplanes, deaf) {
+			continue
+		}
+		if onlyAdds(NewReach(m, permissions, dataplanes), NewReach(m, after, dataplanes), service, in.Tags) {
+			return p, true
 		}
 	}
 	return best, false
@@ -57,21 +101,23 @@ func (p *TrafficPermission) closest(tags map[string]string) Selector {
 	return p.Destinations[i]
 }
 
-// onlyAdds reports whether with one permission more, or changed, the service is let in at the inbound, nobody loses
-// anything, and nobody else gains anything, nor the service anything at others.
-func onlyAdds(m *Mesh, permissions []*TrafficPermission, p *TrafficPermission, dataplanes []*Dataplane, service string, inbound map[string]string) bool {
+// newest is a copy that is as new as the store would make it: as old as the one whose place it takes, or else newer than all.
+func (p *TrafficPermission) newest(all []*TrafficPermission) *TrafficPermission {
 	newest := *p
-	for _, o := range permissions {
+	for _, o := range all {
 		if o.Name == p.Name {
-			newest.CreationTime = o.CreationTime // as the store would have it
+			newest.CreationTime = o.CreationTime
 			break
 		}
 		if !o.CreationTime.Before(newest.CreationTime) {
 			newest.CreationTime = o.CreationTime.Add(time.Second)
 		}
 	}
-	others := slices.DeleteFunc(slices.Clone(permissions), func(o *TrafficPermission) bool { return o.Name == p.Name })
-	before, after := NewReach(m, permissions, dataplanes), NewReach(m, append(others, &newest), dataplanes)
+	return &newest
+}
+
+// onlyAdds reports whether all that is different after a change is that the service is let in at inbounds of that service.
+func onlyAdds(before, after *Reach, service string, inbound map[string]string) bool {
 	for _, to := range before.Destinations() {
 		if slices.EqualFunc(before.inbounds[to], after.inbounds[to], (*reachInbound).sameDecides) {
 			continue
@@ -88,8 +134,8 @@ func onlyAdds(m *Mesh, permissions []*TrafficPermission, p *TrafficPermission, d
 	return true
 }
 
-// freeName is a name for a permission that none has, as close to the wish as names may be.
-func freeName(permissions []*TrafficPermission, wish string) string {
+// freeName is a name for a permission that is not taken, as close to the wish as names may be.
+func freeName(taken func(string) bool, wish string) string {
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
 			return r
@@ -97,9 +143,6 @@ func freeName(permissions []*TrafficPermission, wish string) string {
 		return '-'
 	}, strings.ToLower(wish))
 	name = strings.Trim(name[:min(len(name), maxName-10)], "-")
-	taken := func(name string) bool {
-		return slices.ContainsFunc(permissions, func(p *TrafficPermission) bool { return p.Name == name })
-	}
 	free := name
 	for i := 2; taken(free); i++ {
 		free = name + "-" + strconv.Itoa(i)

@@ -166,12 +166,16 @@ func (p *problems) checkMeta(m *Meta, t Type) {
 	} else {
 		p.check("name", ValidName(m.Name))
 	}
-	for _, k := range slices.Sorted(maps.Keys(m.Labels)) {
-		at := tagField("labels", k)
+	p.checkLabels("labels", m.Labels)
+}
+
+func (p *problems) checkLabels(field string, labels map[string]string) {
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		at := tagField(field, k)
 		if !tagKey.MatchString(k) || len(k) > maxTag {
 			p.add(at, "the name must be at most %d letters, digits, ., -, _, : and /", maxTag)
 		}
-		if v := m.Labels[k]; !labelValue.MatchString(v) || len(v) > maxTag {
+		if v := labels[k]; !labelValue.MatchString(v) || len(v) > maxTag {
 			p.add(at, "must be at most %d printable ASCII characters", maxTag)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	entriesv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	grpcv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -41,19 +42,40 @@ func (v *View) deniedConnections(in *Inbound) []*accesslogv3.AccessLog {
 	return toAgent(in.Service, filter)
 }
 
-// deniedRequests tells the agent of the requests to an inbound that the HTTP RBAC denied. It goes by what the RBAC has
-// noted down, and not by the status: a workload may answer 403 too. The kind of log is that of connections, which tells
-// nothing of what was asked for.
-func (v *View) deniedRequests(in *Inbound) []*accesslogv3.AccessLog {
-	if !v.Notes {
-		return nil
+// judged tells the agent of the requests to an inbound that the HTTP RBAC denied and, with doubt, of those requests and
+// connections that it let in although there is doubt. It goes by what the RBAC has noted down, and not by the status: a workload
+// may answer 403 too. The kind of log is that of connections, which tells nothing of what was asked for.
+func (v *View) judged(in *Inbound, doubt bool) []*accesslogv3.AccessLog {
+	var all []*accesslogv3.AccessLog
+	switch {
+	case !v.Notes:
+	case isHTTP(in.Protocol):
+		all = toAgent(in.Service, noted("envoy.filters.http.rbac", "enforced_engine_result"))
+		if doubt {
+			all = append(all, toAgent(in.Service, noted("envoy.filters.http.rbac", "shadow_engine_result"))...)
+		}
+	case doubt:
+		// Once for each connection: it is asked when the connection has reached the workload, and when it ends.
+		reached := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_LogTypeFilter{
+			LogTypeFilter: &accesslogv3.LogTypeFilter{Types: []entriesv3.AccessLogType{entriesv3.AccessLogType_TcpUpstreamConnected}},
+		}}
+		all = toAgent(in.Service, &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+			AndFilter: &accesslogv3.AndFilter{Filters: []*accesslogv3.AccessLogFilter{
+				reached, noted("envoy.filters.network.rbac", "shadow_engine_result"),
+			}},
+		}})
 	}
-	filter := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{
+	return all
+}
+
+// noted is that an RBAC has noted down under that key that it denies, or would.
+func noted(rbac, key string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{
 		MetadataFilter: &accesslogv3.MetadataFilter{
 			Matcher: &matcherv3.MetadataMatcher{
-				Filter: "envoy.filters.http.rbac",
+				Filter: rbac,
 				Path: []*matcherv3.MetadataMatcher_PathSegment{{
-					Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: "enforced_engine_result"},
+					Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: key},
 				}},
 				Value: &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{
 					StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "denied"}},
@@ -62,7 +84,6 @@ func (v *View) deniedRequests(in *Inbound) []*accesslogv3.AccessLog {
 			MatchIfKeyNotFound: wrapperspb.Bool(false),
 		},
 	}}
-	return toAgent(in.Service, filter)
 }
 
 // toAgent is the access log that goes to the agent. Each entry is sent at once: a buffer is full with its first entry. Envoy's timer, which would fire every second

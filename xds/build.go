@@ -29,7 +29,7 @@ func (b *Builder) Build(v *View) (*Snapshot, error) {
 		s.add(&s.clusters, workloadKey{in.Workload, in.Protocol}, workloadCluster(in))
 		key := inboundKey{
 			v.Mesh, in.Listen, in.Workload, in.Service, in.Protocol, v.MTLS, in.Service == v.Service,
-			textOf(in.Sources), strings.Join(in.Callers, " "), v.Withdrawn.rounds(in.Callers), v.Mode, v.Notes, v.noteOf(in),
+			textOf(in.Sources), textOf(in.Doubted), strings.Join(in.Callers, " "), v.Withdrawn.rounds(in.Callers), v.Mode, v.Notes, v.noteOf(in),
 		}
 		s.add(&s.listeners, key, b.inboundListener(v, in))
 	}
@@ -64,7 +64,8 @@ type (
 		service          string
 		protocol         policy.Protocol
 		mtls, first      bool
-		sources, callers string
+		sources, doubted string
+		callers          string
 		rounds, mode     string
 		notes            bool
 		note             Note
@@ -77,12 +78,13 @@ type (
 	}
 	// chainKey leaves out where the listener listens, which only TCP's statistics are named for.
 	chainKey struct {
-		mesh, service, source, sources string
-		first, once                    bool
-		protocol                       policy.Protocol
-		workload, listen               netip.AddrPort
-		round                          int
-		notes                          bool
+		mesh, service, source string
+		sources, doubted      string
+		first, once           bool
+		protocol              policy.Protocol
+		workload, listen      netip.AddrPort
+		round                 int
+		notes                 bool
 	}
 	outboundKey struct {
 		listen   netip.AddrPort

@@ -32,18 +32,19 @@ const lastWord = 100 * time.Millisecond
 // attempts is how often a connection or a request that has not reached anybody is tried.
 const attempts = 3
 
-// inboundFilters leads to the workload those whom the rules let in. Without rules that is everybody. With once, an HTTP
-// connection is closed after its first request. denied is told of requests that the rules deny.
-func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC, once bool, denied []*accesslogv3.AccessLog) []*listenerv3.Filter {
+// inboundFilters leads to the workload those whom the rules let in. Without rules that is everybody. Whom the rules of doubt
+// deny, Envoy notes down, and does no more. With once, an HTTP connection is closed after its first request. log is told of
+// the requests, or of the connections where the protocol is TCP.
+func inboundFilters(in *Inbound, rules, doubt *rbacconfigv3.RBAC, once bool, log []*accesslogv3.AccessLog) []*listenerv3.Filter {
 	cluster := workloadName(in.Workload)
 	if isHTTP(in.Protocol) {
 		var before []*hcmv3.HttpFilter
 		if rules != nil {
-			before = append(before, httpFilter("envoy.filters.http.rbac", &httprbacv3.RBAC{Rules: rules}))
+			before = append(before, httpFilter("envoy.filters.http.rbac", &httprbacv3.RBAC{Rules: rules, ShadowRules: doubt}))
 		}
 		route := &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}
 		manager := connectionManager(statName(cluster), "inbound:"+in.Service, route, before...)
-		manager.AccessLog = denied
+		manager.AccessLog = log
 		manager.DrainTimeout = durationpb.New(lastWord)
 		if once {
 			manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxRequestsPerConnection: wrapperspb.UInt32(1)}
@@ -52,9 +53,11 @@ func inboundFilters(in *Inbound, rules *rbacconfigv3.RBAC, once bool, denied []*
 	}
 	var filters []*listenerv3.Filter
 	if rules != nil {
-		filters = append(filters, filter("envoy.filters.network.rbac", &rbacv3.RBAC{Rules: rules, StatPrefix: statName(inboundName(in.Listen)) + "."}))
+		filters = append(filters, filter("envoy.filters.network.rbac", &rbacv3.RBAC{
+			Rules: rules, ShadowRules: doubt, StatPrefix: statName(inboundName(in.Listen)) + ".",
+		}))
 	}
-	return append(filters, tcpProxy(statName(cluster), cluster))
+	return append(filters, tcpProxy(statName(cluster), cluster, log...))
 }
 
 // statName is a name as statistics have it: without what would split it.
@@ -85,12 +88,18 @@ func outboundFilters(out *Outbound) []*listenerv3.Filter {
 	return []*listenerv3.Filter{httpManager(connectionManager(statName(cluster), "outbound:"+out.Service, route))}
 }
 
-func tcpProxy(prefix, cluster string) *listenerv3.Filter {
-	return filter("envoy.filters.network.tcp_proxy", &tcpv3.TcpProxy{
+func tcpProxy(prefix, cluster string, log ...*accesslogv3.AccessLog) *listenerv3.Filter {
+	proxy := &tcpv3.TcpProxy{
 		StatPrefix:         prefix,
 		ClusterSpecifier:   &tcpv3.TcpProxy_Cluster{Cluster: cluster},
 		MaxConnectAttempts: wrapperspb.UInt32(attempts),
-	})
+		AccessLog:          log,
+	}
+	if len(log) > 0 {
+		// At once, and not when the connection ends.
+		proxy.AccessLogOptions = &tcpv3.TcpProxy_TcpAccessLogOptions{FlushAccessLogOnConnected: true}
+	}
+	return filter("envoy.filters.network.tcp_proxy", proxy)
 }
 
 // connectionManager sends all requests one way. It changes nothing that the workloads could see but what HTTP has

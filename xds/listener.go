@@ -34,7 +34,7 @@ func (b *Builder) inboundListener(v *View, in *Inbound) named {
 			Metadata:         v.noteOf(in).metadata(),
 		}
 		if !v.MTLS {
-			l.FilterChains = []*listenerv3.FilterChain{{Filters: inboundFilters(in, nil, false, nil)}}
+			l.FilterChains = []*listenerv3.FilterChain{{Filters: inboundFilters(in, nil, nil, false, nil)}}
 			return l
 		}
 		l.AccessLog = v.deniedConnections(in)
@@ -59,12 +59,12 @@ func (in *Inbound) open() bool {
 
 // inboundChain is the filter chain for one service, or the default one for "".
 func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.FilterChain {
-	sources := in.Sources
+	sources, doubted := in.Sources, in.Doubted
 	if source != "" {
-		sources = policy.Narrow(sources, source)
+		sources, doubted = policy.Narrow(sources, source), policy.Narrow(doubted, source)
 	}
 	key := chainKey{
-		mesh: v.Mesh, service: in.Service, source: source, sources: textOf(sources), first: in.Service == v.Service,
+		mesh: v.Mesh, service: in.Service, source: source, sources: textOf(sources), doubted: textOf(doubted), first: in.Service == v.Service,
 		protocol: in.Protocol, workload: in.Workload, round: v.Withdrawn.round(source), notes: v.Notes,
 		// Who is let in has a chain of its own, so whoever comes to the default one is as a rule denied. It keeps no
 		// connection: the next one may come to a chain that was made for it meanwhile.
@@ -77,7 +77,7 @@ func (b *Builder) inboundChain(v *View, in *Inbound, source string) *listenerv3.
 		c := &listenerv3.FilterChain{
 			Name:            chainName(cmp.Or(source, "default"), key.round),
 			TransportSocket: downstreamTLS(v.Mesh, IdentitySecretName(v.Mesh, in.Service, in.Service == v.Service)),
-			Filters:         inboundFilters(in, allow(v.Mesh, sources), key.once, v.deniedRequests(in)),
+			Filters:         inboundFilters(in, allow(v.Mesh, sources), doubt(v.Mesh, doubted), key.once, v.judged(in, len(doubted) > 0)),
 
 			TransportSocketConnectTimeout: handshakeWithin(in.Protocol),
 		}

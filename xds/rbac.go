@@ -13,10 +13,23 @@ import (
 	"koguma/policy"
 )
 
-// allow is the rule that lets in these sources of a mesh, and nobody else. It names each policy for the source, not for
-// the permission that allows it: a permission that takes another's place, and allows the same, disturbs no connection.
+// allow is the rule that lets in these sources of a mesh, and nobody else.
 func allow(mesh string, sources []policy.Source) *rbacconfigv3.RBAC {
-	rules := &rbacconfigv3.RBAC{Action: rbacconfigv3.RBAC_ALLOW, Policies: map[string]*rbacconfigv3.Policy{}}
+	return rulesFor(mesh, sources, rbacconfigv3.RBAC_ALLOW)
+}
+
+// doubt is the rule that would keep out these sources, and nobody else; nil for none.
+func doubt(mesh string, sources []policy.Source) *rbacconfigv3.RBAC {
+	if len(sources) == 0 {
+		return nil
+	}
+	return rulesFor(mesh, sources, rbacconfigv3.RBAC_DENY)
+}
+
+// rulesFor names each policy for the source, not for the permission that it comes from: a permission that takes another's
+// place, and says the same, disturbs no connection.
+func rulesFor(mesh string, sources []policy.Source, action rbacconfigv3.RBAC_Action) *rbacconfigv3.RBAC {
+	rules := &rbacconfigv3.RBAC{Action: action, Policies: map[string]*rbacconfigv3.Policy{}}
 	for _, s := range sources {
 		rules.Policies[s.String()] = &rbacconfigv3.Policy{
 			Permissions: []*rbacconfigv3.Permission{{Rule: &rbacconfigv3.Permission_Any{Any: true}}},
@@ -30,13 +43,16 @@ func allow(mesh string, sources []policy.Source) *rbacconfigv3.RBAC {
 func principal(mesh string, s policy.Source) *rbacconfigv3.Principal {
 	id := &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: spiffeID(mesh, s.Service)}}
 	if s.Service == "" {
-		id.MatchPattern = &matcherv3.StringMatcher_Prefix{Prefix: spiffeID(mesh, "")}
+		id.MatchPattern = &matcherv3.StringMatcher_Prefix{Prefix: spiffeID(mesh, s.Prefix)}
 	}
 	all := []*rbacconfigv3.Principal{{Identifier: &rbacconfigv3.Principal_Authenticated_{
 		Authenticated: &rbacconfigv3.Principal_Authenticated{PrincipalName: id},
 	}}}
 	for _, k := range slices.Sorted(maps.Keys(s.Tags)) {
 		all = append(all, tagged(k, s.Tags[k]))
+	}
+	for _, e := range s.Except {
+		all = append(all, &rbacconfigv3.Principal{Identifier: &rbacconfigv3.Principal_NotId{NotId: principal(mesh, e)}})
 	}
 	if len(all) == 1 {
 		return all[0]

@@ -70,6 +70,8 @@ type Inbound struct {
 	Protocol         policy.Protocol
 	// Sources are whom the inbound lets in, as [policy.TrafficPermission.Admitted] has them.
 	Sources []policy.Source
+	// Doubted are those among Sources who are let in, and of whom the agent is told as if they were not.
+	Doubted []policy.Source
 	// Callers are the services with a filter chain of their own, sorted: all that Sources name and, where those are of
 	// any service, all that are known to dial this one.
 	Callers []string
@@ -115,5 +117,6 @@ func (v *View) Equal(o *View) bool {
 
 func (i Inbound) equal(o Inbound) bool {
 	return i.Listen == o.Listen && i.Workload == o.Workload && i.Service == o.Service && i.Protocol == o.Protocol &&
-		i.Note == o.Note && slices.Equal(i.Callers, o.Callers) && slices.EqualFunc(i.Sources, o.Sources, policy.Source.Equal)
+		i.Note == o.Note && slices.Equal(i.Callers, o.Callers) && slices.EqualFunc(i.Sources, o.Sources, policy.Source.Equal) &&
+		slices.EqualFunc(i.Doubted, o.Doubted, policy.Source.Equal)
 }
