@@ -67,9 +67,13 @@ func (m *Merged) ShadowDenied() []Source {
 
 // sources are those about whom a clause decides with such an action.
 func (m *Merged) sources(is func(Action) bool) []Source {
-	var all, others []Source
+	var all, others, before []Source
 	for i := range m.clauses {
 		c := &m.clauses[i]
+		if slices.ContainsFunc(before, func(o Source) bool { return o.includes(c.source) }) {
+			continue // it never decides
+		}
+		before = append(before, c.source)
 		if !is(c.action) {
 			others = append(others, c.source)
 		} else if s, ok := c.source.without(others); ok {
@@ -79,7 +83,7 @@ func (m *Merged) sources(is func(Action) bool) []Source {
 	return reduce(all)
 }
 
-// Source is the index of the clause that decides about the peer, -1 if none does.
+// source is the index of the clause that decides about the peer, -1 if none does.
 func (m *Merged) source(peer Peer) int {
 	return slices.IndexFunc(m.clauses, func(c clause) bool { return c.source.Admits(peer) })
 }
