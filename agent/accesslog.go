@@ -119,7 +119,22 @@ func (l accessLog) denied(service string, e *entriesv3.AccessLogCommon) denial {
 		return one
 	}
 	one.reason, one.rule = notPermitted, clip(ruleOf(e))
+	if rule := doubtOf(e); rule != "" {
+		one.reason, one.rule = shadowDenied, clip(rule)
+	}
 	return one
+}
+
+// doubtOf is the policy by which an RBAC would have denied what it let in, "" if there is none. The RBACs of HTTP and of the
+// network note it down alike.
+func doubtOf(e *entriesv3.AccessLogCommon) string {
+	for _, rbac := range [...]string{"envoy.filters.http.rbac", "envoy.filters.network.rbac"} {
+		noted := e.GetMetadata().GetFilterMetadata()[rbac].GetFields()
+		if noted["shadow_engine_result"].GetStringValue() == "denied" {
+			return noted["shadow_effective_policy_id"].GetStringValue()
+		}
+	}
+	return ""
 }
 
 // ruleOf is the policy of the RBAC that denied: that of HTTP notes it down, that of the network says why it closed the

@@ -201,13 +201,13 @@ func newHouse(t *testing.T, cp *fakeCP) house {
 	}
 	h.http, h.tcp = freeAddress(t), freeAddress(t)
 	note := xds.Note{Mode: policy.ModeStrict, Permission: "p", PermissionVersion: 3}
-	client := []policy.Source{{Service: "client"}}
+	client, doubted := []policy.Source{{Service: "client"}, {Service: "doubted"}}, []policy.Source{{Service: "doubted"}}
 	snapshot, err := new(xds.Builder).Build(&xds.View{
 		Mesh: "default", Service: "web", MTLS: true, Roots: string(cp.meshCA.CertPEM()), Notes: true,
 		Withdrawn: &xds.Withdrawn{CRL: string(crl)},
 		Inbounds: []xds.Inbound{
-			{Listen: h.http, Workload: behind, Service: "web", Protocol: policy.ProtocolHTTP, Sources: client, Callers: []string{"client"}, Note: note},
-			{Listen: h.tcp, Workload: behind, Service: "web-tcp", Protocol: policy.ProtocolTCP, Sources: client, Callers: []string{"client"}, Note: note},
+			{Listen: h.http, Workload: behind, Service: "web", Protocol: policy.ProtocolHTTP, Sources: client, Doubted: doubted, Callers: []string{"client", "doubted"}, Note: note},
+			{Listen: h.tcp, Workload: behind, Service: "web-tcp", Protocol: policy.ProtocolTCP, Sources: client, Doubted: doubted, Callers: []string{"client", "doubted"}, Note: note},
 		},
 	})
 	if err != nil {
@@ -242,6 +242,10 @@ func TestCausesOfDenials(t *testing.T) {
 	}{
 		{name: "permitted", cert: mint(t, cp.meshCA, client, from, to)},
 		{"not permitted", mint(t, cp.meshCA, "spiffe://default/intruder", from, to), nil, "not-permitted " + rule},
+		{"let in with doubt", mint(t, cp.meshCA, "spiffe://default/doubted", from, to), func(c net.Conn, config *tls.Config) net.Conn {
+			config.ServerName = "doubted.web.default"
+			return tls.Client(c, config)
+		}, `shadow-denied rule=doubted permission=p version=3`},
 		{"no certificate", nil, nil, "no-certificate sni=client.web.default detail=\"PEER_DID_NOT"},
 		{"a foreign CA", mint(t, foreign, client, from, to), nil, "unknown-ca claim=" + client},
 		{"self-signed", selfSigned(t, client), nil, "unknown-ca claim=" + client},
@@ -279,7 +283,7 @@ func TestCausesOfDenials(t *testing.T) {
 				}
 				continue
 			}
-			want := regexp.MustCompile("peer=(spiffe://default/intruder|\"\") from=127.0.0.1:[0-9]+ service=" + service +
+			want := regexp.MustCompile("peer=(spiffe://default/(intruder|doubted)|\"\") from=127.0.0.1:[0-9]+ service=" + service +
 				" to=" + at.String() + " reason=" + regexp.QuoteMeta(c.want))
 			eventually(t, func() error {
 				if len(lines()) == 0 {
@@ -329,7 +333,7 @@ func TestNobodyHides(t *testing.T) {
 	}
 }
 
-var denied = regexp.MustCompile(`(?m)^.*msg=denied.*$`)
+var denied = regexp.MustCompile(`(?m)^.*msg=("would be )?denied.*$`)
 
 // visit sends a request to an inbound, and waits until the connection has ended or there is an answer.
 func visit(t *testing.T, at netip.AddrPort, cert *tls.Certificate, talk func(net.Conn, *tls.Config) net.Conn) {

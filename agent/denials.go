@@ -22,16 +22,18 @@ const (
 	inPlaintext   = "plaintext"
 	notPermitted  = "not-permitted"
 	handshake     = "handshake" // anything else; the detail has Envoy's words
+	// shadowDenied is that somebody was let in whom a permission names to be denied some day.
+	shadowDenied = "shadow-denied"
 )
 
-// denial is a connection, or an HTTP request, that Envoy denied. What the peer had a say in is cut to a length and has
-// nothing in it that a terminal would obey.
+// denial is a connection, or an HTTP request, that Envoy denied, or let in with doubt. What the peer had a say in is cut to a
+// length and has nothing in it that a terminal would obey.
 type denial struct {
 	service  string
 	listener string // the name of the inbound's
 	from, to string // addresses with ports
 	reason   string
-	rule     string // notPermitted: the one that denied; "" if there was none that allowed
+	rule     string // notPermitted, shadowDenied: the one that denied; "" if there was none that allowed
 	peer     string // the SPIFFE ID in its certificate
 	sni      string
 	detail   string
@@ -132,14 +134,18 @@ func (d *denials) tell() {
 // certificate is its own, so that who it is stands there as a claim.
 func (d *denials) write(one denial) {
 	peer, claim := "", one.peer
-	if one.reason == notPermitted {
+	judged, message := one.reason == notPermitted, "denied"
+	if one.reason == shadowDenied {
+		judged, message = true, "would be denied"
+	}
+	if judged {
 		peer, claim = claim, peer
 	}
 	fields := []any{"peer", peer, "from", one.from, "service", one.service, "to", one.to, "reason", one.reason}
 	if claim != "" {
 		fields = append(fields, "claim", claim)
 	}
-	if one.reason == notPermitted {
+	if judged {
 		d.mu.Lock()
 		note := d.notes[one.listener]
 		d.mu.Unlock()
@@ -155,7 +161,7 @@ func (d *denials) write(one denial) {
 	if one.detail != "" {
 		fields = append(fields, "detail", one.detail)
 	}
-	d.log.Warn("denied", fields...)
+	d.log.Warn(message, fields...)
 }
 
 // bucket lets through lineRate a second, and lineBurst at once. The zero bucket is full.

@@ -6,7 +6,6 @@ import (
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	entriesv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	grpcv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -55,15 +54,8 @@ func (v *View) judged(in *Inbound, doubt bool) []*accesslogv3.AccessLog {
 			all = append(all, toAgent(in.Service, noted("envoy.filters.http.rbac", "shadow_engine_result"))...)
 		}
 	case doubt:
-		// Once for each connection: it is asked when the connection has reached the workload, and when it ends.
-		reached := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_LogTypeFilter{
-			LogTypeFilter: &accesslogv3.LogTypeFilter{Types: []entriesv3.AccessLogType{entriesv3.AccessLogType_TcpUpstreamConnected}},
-		}}
-		all = toAgent(in.Service, &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
-			AndFilter: &accesslogv3.AndFilter{Filters: []*accesslogv3.AccessLogFilter{
-				reached, noted("envoy.filters.network.rbac", "shadow_engine_result"),
-			}},
-		}})
+		// When the connection ends: the RBAC judges by its first bytes, which may come long after it has reached the workload.
+		all = toAgent(in.Service, noted("envoy.filters.network.rbac", "shadow_engine_result"))
 	}
 	return all
 }

@@ -89,17 +89,12 @@ func outboundFilters(out *Outbound) []*listenerv3.Filter {
 }
 
 func tcpProxy(prefix, cluster string, log ...*accesslogv3.AccessLog) *listenerv3.Filter {
-	proxy := &tcpv3.TcpProxy{
+	return filter("envoy.filters.network.tcp_proxy", &tcpv3.TcpProxy{
 		StatPrefix:         prefix,
 		ClusterSpecifier:   &tcpv3.TcpProxy_Cluster{Cluster: cluster},
 		MaxConnectAttempts: wrapperspb.UInt32(attempts),
 		AccessLog:          log,
-	}
-	if len(log) > 0 {
-		// At once, and not when the connection ends.
-		proxy.AccessLogOptions = &tcpv3.TcpProxy_TcpAccessLogOptions{FlushAccessLogOnConnected: true}
-	}
-	return filter("envoy.filters.network.tcp_proxy", proxy)
+	})
 }
 
 // connectionManager sends all requests one way. It changes nothing that the workloads could see but what HTTP has
