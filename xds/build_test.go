@@ -96,6 +96,23 @@ func views() map[string]*xds.View {
 				},
 			},
 		},
+		"merged": {
+			Mesh: "default", Service: "backend", MTLS: true, Roots: roots, Notes: true,
+			Inbounds: []xds.Inbound{
+				{
+					Listen: at("10.0.0.1:80"), Workload: at("127.0.0.1:8080"), Service: "backend", Protocol: policy.ProtocolHTTP,
+					Sources: []policy.Source{{Prefix: "web", Except: []policy.Source{
+						{Service: "web-old"}, {Prefix: "web", Tags: map[string]string{"env": "dev"}},
+					}}},
+					Doubted: []policy.Source{{Service: "web"}},
+					Callers: []string{"web", "web-new"},
+				},
+				{
+					Listen: at("10.0.0.1:81"), Workload: at("127.0.0.1:8081"), Service: "backend-tcp", Protocol: policy.ProtocolTCP,
+					Sources: []policy.Source{{Service: "web"}}, Doubted: []policy.Source{{Service: "web"}}, Callers: []string{"web"},
+				},
+			},
+		},
 		"permitted": {
 			Mesh: "default", Service: "backend", Names: "2.version.tag.koguma.internal", MTLS: true, Roots: roots,
 			Inbounds: []xds.Inbound{

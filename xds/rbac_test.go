@@ -61,6 +61,8 @@ func (c certificate) is(t *testing.T, p *rbacconfigv3.Principal) bool {
 		return matches(t, id.Authenticated.PrincipalName, c.uri)
 	case *rbacconfigv3.Principal_AndIds:
 		return !slices.ContainsFunc(id.AndIds.Ids, func(p *rbacconfigv3.Principal) bool { return !c.is(t, p) })
+	case *rbacconfigv3.Principal_NotId:
+		return !c.is(t, id.NotId)
 	case *rbacconfigv3.Principal_Custom:
 		san := unpack(t, id.Custom.TypedConfig, new(mtlsv3.Config)).SanMatcher
 		return slices.ContainsFunc(c.dns, func(name string) bool { return matches(t, san.Matcher, name) })
@@ -69,34 +71,61 @@ func (c certificate) is(t *testing.T, p *rbacconfigv3.Principal) bool {
 	return false
 }
 
-// rules are those of a filter chain.
-func rules(t *testing.T, c *listenerv3.FilterChain) *rbacconfigv3.RBAC {
+// rbacFilter is that of HTTP, or of the network.
+type rbacFilter interface {
+	GetRules() *rbacconfigv3.RBAC
+	GetShadowRules() *rbacconfigv3.RBAC
+}
+
+// filterOf is the RBAC of a filter chain.
+func filterOf(t *testing.T, c *listenerv3.FilterChain) rbacFilter {
 	t.Helper()
 	first := c.Filters[0].GetTypedConfig()
 	if first.MessageIs(new(rbacv3.RBAC)) {
-		return unpack(t, first, new(rbacv3.RBAC)).Rules
+		return unpack(t, first, new(rbacv3.RBAC))
 	}
 	manager := unpack(t, first, new(hcmv3.HttpConnectionManager))
-	return unpack(t, manager.HttpFilters[0].GetTypedConfig(), new(httprbacv3.RBAC)).Rules
+	return unpack(t, manager.HttpFilters[0].GetTypedConfig(), new(httprbacv3.RBAC))
 }
 
-// allowed reports whether a listener lets a peer in that dials with its own name in the SNI, or with none.
-func allowed(t *testing.T, l *listenerv3.Listener, p policy.Peer, sni string) bool {
-	t.Helper()
+// chainOf is the filter chain for peers that dial with a name in the SNI, or with none.
+func chainOf(l *listenerv3.Listener, sni string) *listenerv3.FilterChain {
 	chain := l.DefaultFilterChain
 	for _, c := range l.FilterChains {
 		if slices.Contains(c.FilterChainMatch.ServerNames, sni) {
 			chain = c
 		}
 	}
-	for _, of := range rules(t, chain).Policies {
+	return chain
+}
+
+// allowed reports whether a listener lets a peer in that dials with its own name in the SNI, or with none.
+func allowed(t *testing.T, l *listenerv3.Listener, p policy.Peer, sni string) bool {
+	t.Helper()
+	return certificateOf(p).fits(t, filterOf(t, chainOf(l, sni)).GetRules())
+}
+
+// fits reports whether a rule has a policy for the certificate.
+func (c certificate) fits(t *testing.T, rules *rbacconfigv3.RBAC) bool {
+	t.Helper()
+	for _, of := range rules.GetPolicies() {
 		for _, principal := range of.Principals {
-			if certificateOf(p).is(t, principal) {
+			if c.is(t, principal) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// doubts reports whether a listener would not let a peer in by its shadow rules, which deny.
+func doubts(t *testing.T, l *listenerv3.Listener, p policy.Peer, sni string) bool {
+	t.Helper()
+	shadow := filterOf(t, chainOf(l, sni)).GetShadowRules()
+	if shadow != nil && shadow.Action != rbacconfigv3.RBAC_DENY {
+		t.Fatal("the shadow rules do not deny")
+	}
+	return certificateOf(p).fits(t, shadow)
 }
 
 // oddities are names and values that are easily mistaken for each other.
@@ -166,6 +195,83 @@ func TestFiltersAreThePermission(t *testing.T) {
 	}
 	if in < 1000 || out < 1000 {
 		t.Errorf("%d were let in, and %d not: the test shows little", in, out)
+	}
+}
+
+// Whom MeshTrafficPermissions let in together, the filters let in that are made of them, and nobody else; and the filters have
+// doubts about those only for whom they say so.
+func TestFiltersAreTheMergedPermissions(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 8))
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	refs := []policy.TargetRef{
+		{Kind: policy.TargetMesh}, {Kind: policy.TargetMeshService, Name: "web"}, {Kind: policy.TargetMeshService, Name: "web-v2"},
+		{Kind: policy.TargetMeshServiceSubset, Name: "web", Tags: map[string]string{"env": "a"}},
+		{Kind: policy.TargetMeshSubset, Tags: map[string]string{"env": policy.Any}}, {Kind: policy.TargetMeshSubset, Tags: map[string]string{"version": "2"}},
+	}
+	d := &policy.Dataplane{Networking: policy.Networking{Inbound: []policy.Inbound{{Port: 80, Tags: map[string]string{policy.TagService: "web"}}}}}
+	in, out, doubted := 0, 0, 0
+	for i := range 300 {
+		var all []*policy.MeshTrafficPermission
+		for j := range 1 + r.IntN(3) {
+			p := &policy.MeshTrafficPermission{Meta: policy.Meta{Mesh: "default", Name: fmt.Sprint("p", j)}}
+			for range 1 + r.IntN(3) {
+				action := policy.FromDefault{Action: []policy.Action{policy.Allow, policy.Deny, policy.ShadowDeny}[r.IntN(3)]}
+				p.Spec.From = append(p.Spec.From, policy.From{TargetRef: refs[r.IntN(len(refs))], Default: action})
+			}
+			if r.IntN(3) == 0 {
+				id := []policy.IdentityMatch{{SpiffeID: &policy.TextMatch{Type: policy.MatchPrefix, Value: "spiffe://default/" + pick("", "web", "web-")}}}
+				p.Spec = policy.MeshTrafficPermissionSpec{Rules: []policy.Matches{{Default: policy.MatchesDefault{Allow: id}}}}
+			}
+			all = append(all, p)
+		}
+		merged := policy.NewPermissions(nil, all).Merge(d, &d.Networking.Inbound[0])
+		v := views()["denied"]
+		v.Inbounds[0].Protocol = []policy.Protocol{policy.ProtocolTCP, policy.ProtocolHTTP}[i%2]
+		v.Inbounds[0].Sources, v.Inbounds[0].Doubted = merged.Admitted(), merged.ShadowDenied()
+		for _, name := range []string{"web", "web-v2"} {
+			if len(policy.Narrow(merged.Admitted(), name)) > 0 {
+				v.Inbounds[0].Callers = append(v.Inbounds[0].Callers, name)
+			}
+		}
+		var l listenerv3.Listener
+		if err := proto.Unmarshal(build(t, v).Listeners.All()[0].Body, &l); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			peer := policy.Peer{Service: pick("web", "web-v2", "we"), Tags: map[string][]string{}}
+			for _, k := range []string{"env", "version"} {
+				if r.IntN(2) == 0 {
+					peer.Tags[k] = []string{pick("a", "2")}
+				}
+			}
+			ruling := policy.Rule(&policy.Mesh{MTLS: &policy.MTLS{EnabledBackend: "ca", Backends: []policy.Backend{{Name: "ca"}}}},
+				policy.NewPermissions(nil, all), peer, d, &d.Networking.Inbound[0])
+			doubt := slices.ContainsFunc(merged.ShadowDenied(), func(s policy.Source) bool { return s.Admits(peer) })
+			for _, sni := range []string{"", xds.ServerName(peer.Service, "web", "default"), xds.ServerName("web", "web", "default")} {
+				got, doubts := allowed(t, &l, peer, sni), doubts(t, &l, peer, sni)
+				if sni == xds.ServerName("web", "web", "default") && peer.Service != "web" && len(v.Inbounds[0].Callers) > 0 && v.Inbounds[0].Callers[0] == "web" {
+					if got || doubts {
+						t.Fatalf("%v is let in by the chain of web", peer)
+					}
+					continue
+				}
+				if got != ruling.Allowed || doubts != doubt {
+					t.Fatalf("%v with SNI %q: let in %v, want %v by %v; doubted %v, want %v", peer, sni, got, ruling.Allowed, ruling, doubts, doubt)
+				}
+			}
+			switch {
+			case doubt:
+				doubted++
+			case ruling.Allowed:
+				in++
+			default:
+				out++
+			}
+		}
+	}
+	if in < 500 || out < 500 || doubted < 500 {
+		t.Errorf("%d were let in, %d with doubt, and %d not: the test shows little", in, doubted, out)
 	}
 }
 
