@@ -118,18 +118,24 @@ func TestDryRunIsWhatHappens(t *testing.T) {
 		}
 		return err
 	})
-	next := c.File(ordinance(r))
-	want := map[string]string{}
-	for _, m := range changeLine.FindAllStringSubmatch(c.Kumactl("apply", "--dry-run", "-f", next), -1) {
+	for _, next := range []string{ordinance(r), edicts(r)} {
+		before = c.happens(t, before, next)
+	}
+}
+
+// happens applies what is next, and is what comes of it: what a dry run has said, and nothing else.
+func (c city) happens(t *testing.T, before map[string]policy.Verdict, next string) (after map[string]policy.Verdict) {
+	t.Helper()
+	file, want := c.File(next), map[string]string{}
+	for _, m := range changeLine.FindAllStringSubmatch(c.Kumactl("apply", "--dry-run", "-f", file), -1) {
 		want[m[1]] = m[2] + " to " + m[3]
 	}
 	if len(want) < 50 || len(before) != 400 {
 		t.Fatalf("%d of %d pairs are to change: the test shows little", len(want), len(before))
 	}
-	c.Kumactl("apply", "-f", next)
-	eventually(t, 20*time.Second, "the Envoys to do what was said", func() error {
-		after, err := c.verdicts(t.Context())
-		if err != nil {
+	c.Kumactl("apply", "-f", file)
+	eventually(t, 20*time.Second, "the Envoys to do what was said", func() (err error) {
+		if after, err = c.verdicts(t.Context()); err != nil {
 			return err
 		}
 		var wrong []string
@@ -149,4 +155,5 @@ func TestDryRunIsWhatHappens(t *testing.T) {
 		return nil
 	})
 	t.Logf("%d of 400 pairs have changed", len(want))
+	return after
 }
