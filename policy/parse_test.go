@@ -30,6 +30,17 @@ func examples() []policy.Resource {
 			Destinations: []policy.Selector{{Match: map[string]string{policy.TagService: "backend", "version": "*"}}}},
 		&policy.Secret{Meta: meta(policy.TypeSecret, "default", "s"), Data: policy.Bytes("\x00\xff secret")},
 		&policy.GlobalSecret{Meta: meta(policy.TypeGlobalSecret, "", "g"), Data: policy.Bytes("x")},
+		&policy.MeshTrafficPermission{Meta: meta(policy.TypeMeshTrafficPermission, "default", "by-tags"), Spec: policy.MeshTrafficPermissionSpec{
+			TargetRef: &policy.TargetRef{Kind: policy.TargetDataplane, Labels: map[string]string{"app": "a"}, SectionName: "80", ProxyTypes: []string{"Sidecar"}},
+			From: []policy.From{{Default: policy.FromDefault{Action: policy.Deny}, TargetRef: policy.TargetRef{
+				Kind: policy.TargetMeshServiceSubset, Name: "web", Tags: map[string]string{"version": "*"}}}},
+		}},
+		&policy.MeshTrafficPermission{Meta: meta(policy.TypeMeshTrafficPermission, "default", "by-id"), Spec: policy.MeshTrafficPermissionSpec{
+			Rules: []policy.Matches{{Default: policy.MatchesDefault{
+				Deny:       []policy.IdentityMatch{{SpiffeID: &policy.TextMatch{Type: policy.MatchExact, Value: "spiffe://default/web"}}},
+				ShadowDeny: []policy.IdentityMatch{{SpiffeID: &policy.TextMatch{Type: policy.MatchPrefix, Value: "spiffe://default/"}}},
+			}}},
+		}},
 	}
 }
 
