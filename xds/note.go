@@ -16,8 +16,8 @@ type Note struct {
 	// Mode is what an operator has said of plaintext: policy.ModeStrict, policy.ModePermissive or [ModeOff]. A control
 	// plane that does not say has not been told to let plaintext in.
 	Mode string
-	// Permission is the name of the TrafficPermission that decides about the inbound, "" if there is none; and its
-	// version.
+	// Permission names what decides about the inbound: a TrafficPermission or MeshTrafficPermissions, "" if there is none; and
+	// its version.
 	Permission        string
 	PermissionVersion uint64
 	// MeshCreated and MeshChanged are when the Mesh that says so was made and changed last, in nanoseconds since 1970. An
