@@ -198,40 +198,47 @@ func TestFiltersAreThePermission(t *testing.T) {
 	}
 }
 
-// Whom MeshTrafficPermissions let in together, the filters let in that are made of them, and nobody else; and the filters have
-// doubts about those only for whom they say so.
-func TestFiltersAreTheMergedPermissions(t *testing.T) {
-	t.Parallel()
-	r := rand.New(rand.NewPCG(5, 8))
-	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+// edicts are random MeshTrafficPermissions.
+func edicts(r *rand.Rand) (all []*policy.MeshTrafficPermission) {
 	refs := []policy.TargetRef{
 		{Kind: policy.TargetMesh}, {Kind: policy.TargetMeshService, Name: "web"}, {Kind: policy.TargetMeshService, Name: "web-v2"},
 		{Kind: policy.TargetMeshServiceSubset, Name: "web", Tags: map[string]string{"env": "a"}},
 		{Kind: policy.TargetMeshSubset, Tags: map[string]string{"env": policy.Any}}, {Kind: policy.TargetMeshSubset, Tags: map[string]string{"version": "2"}},
 	}
-	d := &policy.Dataplane{Networking: policy.Networking{Inbound: []policy.Inbound{{Port: 80, Tags: map[string]string{policy.TagService: "web"}}}}}
-	in, out, doubted := 0, 0, 0
-	for i := range 300 {
-		var all []*policy.MeshTrafficPermission
-		for j := range 1 + r.IntN(3) {
-			p := &policy.MeshTrafficPermission{Meta: policy.Meta{Mesh: "default", Name: fmt.Sprint("p", j)}}
-			for range 1 + r.IntN(3) {
-				action := policy.FromDefault{Action: []policy.Action{policy.Allow, policy.Deny, policy.ShadowDeny}[r.IntN(3)]}
-				p.Spec.From = append(p.Spec.From, policy.From{TargetRef: refs[r.IntN(len(refs))], Default: action})
-			}
-			if r.IntN(3) == 0 {
-				id := []policy.IdentityMatch{{SpiffeID: &policy.TextMatch{Type: policy.MatchPrefix, Value: "spiffe://default/" + pick("", "web", "web-")}}}
-				p.Spec = policy.MeshTrafficPermissionSpec{Rules: []policy.Matches{{Default: policy.MatchesDefault{Allow: id}}}}
-			}
-			all = append(all, p)
+	for i := range 1 + r.IntN(3) {
+		p := &policy.MeshTrafficPermission{Meta: policy.Meta{Mesh: "default", Name: fmt.Sprint("p", i)}}
+		for range 1 + r.IntN(3) {
+			action := policy.FromDefault{Action: []policy.Action{policy.Allow, policy.Deny, policy.ShadowDeny}[r.IntN(3)]}
+			p.Spec.From = append(p.Spec.From, policy.From{TargetRef: refs[r.IntN(len(refs))], Default: action})
 		}
-		merged := policy.NewPermissions(nil, all).Merge(d, &d.Networking.Inbound[0])
+		if r.IntN(3) == 0 {
+			prefix := "spiffe://default/" + []string{"", "web", "web-"}[r.IntN(3)]
+			id := []policy.IdentityMatch{{SpiffeID: &policy.TextMatch{Type: policy.MatchPrefix, Value: prefix}}}
+			p.Spec = policy.MeshTrafficPermissionSpec{Rules: []policy.Matches{{Default: policy.MatchesDefault{Allow: id}}}}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// Whom MeshTrafficPermissions let in together, the filters let in that are made of them, and nobody else; and the filters have
+// doubts about those only for whom they say so.
+func TestFiltersAreTheMergedPermissions(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 8))
+	d := &policy.Dataplane{Networking: policy.Networking{Inbound: []policy.Inbound{{Port: 80, Tags: map[string]string{policy.TagService: "web"}}}}}
+	secured := &policy.Mesh{MTLS: &policy.MTLS{EnabledBackend: "ca", Backends: []policy.Backend{{Name: "ca"}}}}
+	count := map[string]int{}
+	for i := range 300 {
+		permissions := policy.NewPermissions(nil, edicts(r))
+		merged := permissions.Merge(d, &d.Networking.Inbound[0])
 		v := views()["denied"]
-		v.Inbounds[0].Protocol = []policy.Protocol{policy.ProtocolTCP, policy.ProtocolHTTP}[i%2]
-		v.Inbounds[0].Sources, v.Inbounds[0].Doubted = merged.Admitted(), merged.ShadowDenied()
+		in := &v.Inbounds[0]
+		in.Protocol = []policy.Protocol{policy.ProtocolTCP, policy.ProtocolHTTP}[i%2]
+		in.Sources, in.Doubted = merged.Admitted(), merged.ShadowDenied()
 		for _, name := range []string{"web", "web-v2"} {
-			if len(policy.Narrow(merged.Admitted(), name)) > 0 {
-				v.Inbounds[0].Callers = append(v.Inbounds[0].Callers, name)
+			if len(policy.Narrow(in.Sources, name)) > 0 {
+				in.Callers = append(in.Callers, name)
 			}
 		}
 		var l listenerv3.Listener
@@ -239,39 +246,28 @@ func TestFiltersAreTheMergedPermissions(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 20 {
-			peer := policy.Peer{Service: pick("web", "web-v2", "we"), Tags: map[string][]string{}}
+			peer := policy.Peer{Service: []string{"web", "web-v2", "we"}[r.IntN(3)], Tags: map[string][]string{}}
 			for _, k := range []string{"env", "version"} {
 				if r.IntN(2) == 0 {
-					peer.Tags[k] = []string{pick("a", "2")}
+					peer.Tags[k] = []string{[]string{"a", "2"}[r.IntN(2)]}
 				}
 			}
-			ruling := policy.Rule(&policy.Mesh{MTLS: &policy.MTLS{EnabledBackend: "ca", Backends: []policy.Backend{{Name: "ca"}}}},
-				policy.NewPermissions(nil, all), peer, d, &d.Networking.Inbound[0])
-			doubt := slices.ContainsFunc(merged.ShadowDenied(), func(s policy.Source) bool { return s.Admits(peer) })
-			for _, sni := range []string{"", xds.ServerName(peer.Service, "web", "default"), xds.ServerName("web", "web", "default")} {
-				got, doubts := allowed(t, &l, peer, sni), doubts(t, &l, peer, sni)
-				if sni == xds.ServerName("web", "web", "default") && peer.Service != "web" && len(v.Inbounds[0].Callers) > 0 && v.Inbounds[0].Callers[0] == "web" {
-					if got || doubts {
-						t.Fatalf("%v is let in by the chain of web", peer)
-					}
-					continue
-				}
-				if got != ruling.Allowed || doubts != doubt {
-					t.Fatalf("%v with SNI %q: let in %v, want %v by %v; doubted %v, want %v", peer, sni, got, ruling.Allowed, ruling, doubts, doubt)
+			want := fmt.Sprint(policy.Rule(secured, permissions, peer, d, &d.Networking.Inbound[0]).Allowed,
+				slices.ContainsFunc(merged.ShadowDenied(), func(s policy.Source) bool { return s.Admits(peer) }))
+			count[want]++
+			for _, sni := range []string{"", xds.ServerName(peer.Service, "web", "default")} {
+				if got := fmt.Sprint(allowed(t, &l, peer, sni), doubts(t, &l, peer, sni)); got != want {
+					t.Fatalf("%v with SNI %q: let in, and doubted: %s, want %s, by %v", peer, sni, got, want, in.Sources)
 				}
 			}
-			switch {
-			case doubt:
-				doubted++
-			case ruling.Allowed:
-				in++
-			default:
-				out++
+			lie := xds.ServerName("web", "web", "default")
+			if peer.Service != "web" && slices.Contains(in.Callers, "web") && allowed(t, &l, peer, lie) {
+				t.Fatalf("the chain of web lets %v in", peer)
 			}
 		}
 	}
-	if in < 500 || out < 500 || doubted < 500 {
-		t.Errorf("%d were let in, %d with doubt, and %d not: the test shows little", in, doubted, out)
+	if count["true false"] < 500 || count["true true"] < 500 || count["false false"] < 500 || len(count) > 3 {
+		t.Errorf("it is %v: the test shows little", count)
 	}
 }
 
