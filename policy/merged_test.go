@@ -54,6 +54,8 @@ func TestMerge(t *testing.T) {
 			of("{kind: MeshService, name: backend}", allow), of("{kind: MeshServiceSubset, name: backend, tags: {version: \"1\"}}", denyWeb)}, "- - a"},
 		{"a subset before a Dataplane", []string{
 			of("{kind: Dataplane, name: backend-1}", allow), of("{kind: MeshSubset, tags: {version: \"*\"}}", denyWeb)}, "- - a"},
+		{"of subsets the first by name, whatever their tags", []string{
+			of("{kind: MeshSubset, tags: {version: \"*\"}}", denyWeb), of("{kind: MeshSubset, tags: {kuma.io/service: backend}}", allow)}, "- - a"},
 		{"a Dataplane before the mesh", []string{of("", deny), of("{kind: Dataplane, labels: {app: backend}}", allowWeb)}, "a a -"},
 		{"a port before all ports", []string{
 			of("{kind: Dataplane, name: backend-1}", deny), of("{kind: Dataplane, sectionName: \"1000\"}", allowWeb)}, "a a -"},
