@@ -34,10 +34,14 @@ type reachInbound struct {
 
 // sameDecides reports whether the same permissions decide about two kinds of inbounds.
 func (i *reachInbound) sameDecides(o *reachInbound) bool {
-	if i.decides == nil || o.decides == nil || i.decides.merged == nil || o.decides.merged == nil {
-		return i.decides == o.decides || i.decides != nil && o.decides != nil && i.decides.permission == o.decides.permission
+	a, b := i.decides, o.decides
+	switch {
+	case a == nil || b == nil:
+		return a == b
+	case a.merged == nil || b.merged == nil:
+		return a.permission == b.permission
 	}
-	return slices.Equal(i.decides.merged.Permissions, o.decides.merged.Permissions)
+	return slices.Equal(a.merged.Permissions, b.merged.Permissions)
 }
 
 // decider is what decides about an inbound, with what was found out about it.
