@@ -25,10 +25,13 @@ type resources struct {
 	offline bool
 	// force is whether a backend goes although its certificates are in use.
 	force bool
+	// only is what must be there for the write to happen.
+	only precondition
 }
 
 // outcome is what a put came to.
 type outcome struct {
+	put      policy.Resource // as it is kept
 	created  bool
 	warnings []string
 	cut      []string // who is cut off, by force
@@ -53,7 +56,10 @@ func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error)
 		if err != nil {
 			return err
 		}
-		out = outcome{created: old == nil}
+		if err := rs.only.check(r.Metadata().Key(), old); err != nil {
+			return err
+		}
+		out = outcome{put: r, created: old == nil}
 		ops, err := rs.opsFor(ctx, r, old, keys)
 		if err != nil {
 			return err
@@ -85,7 +91,7 @@ func (rs resources) opsFor(ctx context.Context, r, old policy.Resource, keys map
 		given, err := rs.opsForGiven(ctx, r, keys)
 		return append(ops, given...), err
 	case *policy.GlobalSecret:
-		return nil, fmt.Errorf("%s is the control plane's own", r.Key())
+		return nil, checkGlobalSecret(r.Key())
 	}
 	mesh, err := rs.mesh(ctx, r.Metadata().Mesh)
 	if err != nil {
@@ -109,13 +115,26 @@ func (rs resources) opsFor(ctx context.Context, r, old policy.Resource, keys map
 
 // delete removes a resource and what belongs to it; by force also a secret that should better stay.
 func (rs resources) delete(ctx context.Context, key policy.Key, force bool) error {
-	switch key.Type {
-	case policy.TypeMesh:
-		return again(func() error { return rs.deleteMesh(ctx, key) })
-	case policy.TypeSecret:
-		return again(func() error { return rs.deleteSecret(ctx, key, force) })
-	}
-	return store.Delete(ctx, rs.store, key)
+	return again(func() error {
+		old, err := rs.store.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		if err := rs.only.check(key, old); err != nil {
+			return err
+		}
+		switch key.Type {
+		case policy.TypeMesh:
+			return rs.deleteMesh(ctx, old)
+		case policy.TypeSecret:
+			return rs.deleteSecret(ctx, old, force)
+		case policy.TypeGlobalSecret:
+			if err := checkGlobalSecret(key); err != nil {
+				return err
+			}
+		}
+		return rs.store.Write(ctx, store.Op{Delete: key, Expect: expectation(old)})
+	})
 }
 
 // opsForMesh makes what a mesh cannot be without: a key that signs its tokens and, once mTLS is on, its CA.
@@ -211,11 +230,8 @@ func (rs resources) warnings(ctx context.Context, m *policy.Mesh) ([]string, err
 }
 
 // deleteMesh removes a mesh and all that is in it, unless proxies still are.
-func (rs resources) deleteMesh(ctx context.Context, key policy.Key) error {
-	m, err := rs.store.Get(ctx, key)
-	if err != nil {
-		return err
-	}
+func (rs resources) deleteMesh(ctx context.Context, m policy.Resource) error {
+	key := m.Metadata().Key()
 	dataplanes, err := rs.store.List(ctx, policy.TypeDataplane, key.Name)
 	if err != nil {
 		return err

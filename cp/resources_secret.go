@@ -24,6 +24,9 @@ func isOwnCAKey(key policy.Key) bool {
 // unreadable reports whether nobody may have the content of the secret, whoever asks: the keys that everything else
 // hangs on.
 func (rs resources) unreadable(ctx context.Context, key policy.Key) (bool, error) {
+	if key.Type == policy.TypeGlobalSecret {
+		return ownGlobalSecret(key), nil
+	}
 	if strings.HasPrefix(key.Name, anySigningKeyPrefix) || isOwnCAKey(key) {
 		return true, nil
 	}
@@ -72,12 +75,9 @@ func conflict(key policy.Key, reason string) error {
 }
 
 // deleteSecret removes a secret that nothing depends on. By force it may be the last signing key.
-func (rs resources) deleteSecret(ctx context.Context, key policy.Key, force bool) error {
+func (rs resources) deleteSecret(ctx context.Context, s policy.Resource, force bool) error {
+	key := s.Metadata().Key()
 	m, err := rs.mesh(ctx, key.Mesh)
-	if err != nil {
-		return err
-	}
-	s, err := rs.store.Get(ctx, key)
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ type answer struct {
 	token   token.Raw // sent as it is, in the place of body
 	warning string    // for the people at the other end
 	version uint64    // of the store, with which what was done is there; 0: that was not asked
+	etag    string    // of the resource that was read or written; "": there is none
 	audit   []any     // what the audit log should have besides the path: keys and values
 }
 
@@ -121,23 +122,31 @@ func (a *api) routes() []route {
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_identity", everybody, "Could not retrieve the identity of a dataplane", a.getIdentity},
 	}
 	for _, k := range policy.Kinds() {
-		read, all := everybody, "/"+k.Path
-		if k.Secret {
-			read = administrators
+		for _, path := range k.Paths() {
+			routes = append(routes, a.kindRoutes(k, path)...)
 		}
-		if k.InMesh {
-			routes = append(routes, route{"GET", all, read, "Could not retrieve resources", a.list(k)})
-			all = "/meshes/{mesh}/" + k.Path
-		}
-		one := all + "/{name}"
-		routes = append(routes,
-			route{"GET", all, read, "Could not retrieve resources", a.list(k)},
-			route{"GET", one, read, "Could not retrieve a resource", a.get(k)},
-			route{"PUT", one, administrators, "Could not process a resource", a.put(k)},
-			route{"DELETE", one, administrators, "Could not delete a resource", a.delete(k)},
-		)
 	}
 	return routes
+}
+
+// kindRoutes are those of the resources of a kind, at one of its paths.
+func (a *api) kindRoutes(k policy.Kind, path string) []route {
+	var routes []route
+	read, all := everybody, "/"+path
+	if k.Secret {
+		read = administrators
+	}
+	if k.InMesh {
+		routes = append(routes, route{"GET", all, read, "Could not retrieve resources", a.list(k)})
+		all = "/meshes/{mesh}/" + path
+	}
+	one := all + "/{name}"
+	return append(routes,
+		route{"GET", all, read, "Could not retrieve resources", a.list(k)},
+		route{"GET", one, read, "Could not retrieve a resource", a.get(k)},
+		route{"PUT", one, administrators, "Could not process a resource", a.put(k)},
+		route{"DELETE", one, administrators, "Could not delete a resource", a.delete(k)},
+	)
 }
 
 // guard lets only requests through that name a path in the one way there is to write it: nothing is cleaned up,
@@ -259,6 +268,9 @@ func (ans *answer) write(w http.ResponseWriter) error {
 	}
 	if ans.version > 0 {
 		w.Header().Set(versionHeader, strconv.FormatUint(ans.version, 10))
+	}
+	if ans.etag != "" {
+		w.Header().Set("ETag", ans.etag)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if ans.token != "" {

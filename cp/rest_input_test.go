@@ -148,7 +148,7 @@ func badPaths() []badInput {
 	} {
 		rows = append(rows, read(path, 400, "write it plainly"))
 	}
-	for _, path := range []string{"/meshes/", "/nope", "/meshes/default/nope", "/globalsecrets", "/meshes/default/dataplanes/live/", "/tokens", "/meshes/default/secrets;x=1"} {
+	for _, path := range []string{"/meshes/", "/nope", "/meshes/default/nope", "/global_secrets", "/meshes/default/dataplanes/live/", "/tokens", "/meshes/default/secrets;x=1"} {
 		rows = append(rows, read(path, 404, "Not found"))
 	}
 	return append(rows,

@@ -76,7 +76,7 @@ func (a *api) get(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if k.Type == policy.TypeSecret {
+		if k.Secret {
 			hidden, err := a.resources.unreadable(r.Context(), key)
 			if err != nil {
 				return answer{}, err
@@ -85,7 +85,8 @@ func (a *api) get(k policy.Kind) func(*http.Request) (answer, error) {
 				res = withoutData(res)
 			}
 		}
-		return answer{body: res, version: res.Metadata().Version}, nil
+		version := res.Metadata().Version
+		return answer{body: res, version: version, etag: etag(version)}, nil
 	}
 }
 
@@ -103,6 +104,10 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 			return answer{}, err
 		}
 		force, err := parseForce(r, k)
+		if err != nil {
+			return answer{}, err
+		}
+		only, err := parsePrecondition(r)
 		if err != nil {
 			return answer{}, err
 		}
@@ -125,10 +130,10 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 			return answer{}, err
 		}
 		rs := a.resources
-		rs.force = force
+		rs.force, rs.only = force, only
 		if dry {
 			return a.dryRun(r.Context(), func(rs resources) ([]string, error) {
-				rs.force = force
+				rs.force, rs.only = force, only
 				out, err := rs.put(r.Context(), res)
 				return out.warnings, err
 			})
@@ -157,6 +162,9 @@ func (a *api) written(r *http.Request, key policy.Key, out outcome) answer {
 	}
 	if now, err := a.resources.store.Get(r.Context(), key); err == nil {
 		ans.version = now.Metadata().Version
+		if store.Same(now, out.put) { // else it is somebody else's by now
+			ans.etag = etag(ans.version)
+		}
 	}
 	return ans
 }
@@ -178,10 +186,19 @@ func (a *api) delete(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if dry {
-			return a.dryRun(r.Context(), func(rs resources) ([]string, error) { return nil, rs.delete(r.Context(), key, force) })
+		only, err := parsePrecondition(r)
+		if err != nil {
+			return answer{}, err
 		}
-		if err := a.resources.delete(r.Context(), key, force); err != nil {
+		if dry {
+			return a.dryRun(r.Context(), func(rs resources) ([]string, error) {
+				rs.only = only
+				return nil, rs.delete(r.Context(), key, force)
+			})
+		}
+		rs := a.resources
+		rs.only = only
+		if err := rs.delete(r.Context(), key, force); err != nil {
 			return answer{}, err
 		}
 		version, err := store.Version(r.Context(), a.resources.store)
@@ -233,11 +250,13 @@ func checkIdentity(r policy.Resource, key policy.Key) error {
 
 // withoutData is a secret without what it keeps.
 func withoutData(r policy.Resource) policy.Resource {
-	s, ok := r.(*policy.Secret)
-	if !ok {
-		return r
+	switch s := r.(type) {
+	case *policy.Secret:
+		return &policy.Secret{Meta: s.Meta}
+	case *policy.GlobalSecret:
+		return &policy.GlobalSecret{Meta: s.Meta}
 	}
-	return &policy.Secret{Meta: s.Meta}
+	return r
 }
 
 // badBody is why a body could not be read.

@@ -99,6 +99,7 @@ func Kinds() []Kind {
 		{TypeTrafficPermission, "traffic-permissions", "traffic-permission", "traffic-permissions", true, false},
 		{TypeMeshTrafficPermission, "meshtrafficpermissions", "meshtrafficpermission", "meshtrafficpermissions", true, false},
 		{TypeSecret, "secrets", "secret", "secrets", true, true},
+		{TypeGlobalSecret, "globalsecrets", "global-secret", "global-secrets", false, true},
 	}
 }
 

@@ -12,7 +12,7 @@ type Secret struct {
 	Data Bytes `json:"data,omitempty"`
 }
 
-// GlobalSecret is a secret of the control planes themselves.
+// GlobalSecret is a secret of no mesh: one that the control planes themselves have, or that people keep there.
 type GlobalSecret struct {
 	Meta
 	Data Bytes `json:"data,omitempty"`
@@ -71,6 +71,11 @@ func (s *GlobalSecret) Validate() error {
 	var bad problems
 	bad.checkMeta(&s.Meta, TypeGlobalSecret)
 	bad.checkData(s.Data)
+	for _, ofMesh := range [...]string{signingKey, revocations} {
+		if strings.HasPrefix(s.Name, strings.TrimSuffix(ofMesh, "-")) {
+			bad.add("name", "nobody would read it: signing keys and revoked tokens of a mesh are in its own secrets, of type Secret")
+		}
+	}
 	return bad.err()
 }
 

@@ -30,16 +30,17 @@ func (c *cli) deleteCommand() *cobra.Command {
 			if err := cobra.ExactArgs(2)(cmd, args); err != nil {
 				return err
 			}
-			if !slices.Contains(names, args[0]) {
+			kind, ok := kindNamed(args[0])
+			if !ok {
 				return fmt.Errorf("unknown TYPE %q: must be one of %s", args[0], strings.Join(names, ", "))
 			}
-			if force && args[0] != secretKind().Singular {
+			if force && kind.Type != policy.TypeSecret {
 				return fmt.Errorf("--force is for a %s only", secretKind().Singular)
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			kind := policy.Kinds()[slices.Index(names, args[0])]
+			kind, _ := kindNamed(args[0])
 			cp, err := c.client()
 			if err != nil {
 				return err
@@ -71,6 +72,16 @@ func (c *cli) deleteCommand() *cobra.Command {
 	wait.addFlags(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "delete a signing key although it is the last: all data plane tokens of the mesh end with it")
 	return cmd
+}
+
+// kindNamed is the kind of which one is called so on the command line.
+func kindNamed(word string) (policy.Kind, bool) {
+	for _, k := range policy.Kinds() {
+		if slices.Contains(k.Singulars(), word) {
+			return k, true
+		}
+	}
+	return policy.Kind{}, false
 }
 
 func secretKind() policy.Kind {

@@ -27,9 +27,10 @@ func (c *cli) getCommand() *cobra.Command {
 
 func (c *cli) getOne(kind policy.Kind, mesh *string, output *choice) *cobra.Command {
 	return &cobra.Command{
-		Use:   kind.Singular + " NAME",
-		Short: fmt.Sprintf("Show a %s", kind.Type),
-		Args:  cobra.ExactArgs(1),
+		Use:     kind.Singular + " NAME",
+		Aliases: kind.Singulars()[1:],
+		Short:   fmt.Sprintf("Show a %s", kind.Type),
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cp, err := c.client()
 			if err != nil {
@@ -62,9 +63,10 @@ func (c *cli) getList(kind policy.Kind, mesh *string, output *choice) *cobra.Com
 	var size int
 	var offset string
 	cmd := &cobra.Command{
-		Use:   kind.Plural,
-		Short: fmt.Sprintf("Show all of type %s", kind.Type),
-		Args:  cobra.NoArgs,
+		Use:     kind.Plural,
+		Aliases: kind.Plurals()[1:],
+		Short:   fmt.Sprintf("Show all of type %s", kind.Type),
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cp, err := c.client()
 			if err != nil {
