@@ -106,6 +106,9 @@ func (a *api) routes() []route {
 		{"GET", "/{$}", everybody, "Could not retrieve the index", a.index},
 		{"GET", "/catalog", everybody, "Could not retrieve the catalog", a.catalog},
 		{"GET", "/config", everybody, "Could not retrieve the configuration", a.config},
+		{"GET", "/_resources", everybody, "Could not retrieve the types of resources", a.listTypes},
+		{"GET", "/policies", everybody, "Could not retrieve the types of policies", a.listPolicyTypes},
+		{"GET", "/who-am-i", everybody, "Could not find out who you are", a.whoAmI},
 		{"POST", "/tokens/dataplane", administrators, "Could not issue a token", a.issueToken},
 		{"POST", "/dry-run", administrators, "Could not try a dry run", a.postDryRun},
 		{"POST", "/tokens/dataplane/revocations", administrators, "Could not revoke the tokens", a.revokeTokens},
@@ -121,6 +124,7 @@ func (a *api) routes() []route {
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_overview", everybody, "Could not retrieve a dataplane overview", a.getOverview},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_identity", everybody, "Could not retrieve the identity of a dataplane", a.getIdentity},
 	}
+	routes = append(routes, a.insightRoutes()...)
 	for _, k := range policy.Kinds() {
 		for _, path := range k.Paths() {
 			routes = append(routes, a.kindRoutes(k, path)...)

@@ -37,9 +37,10 @@ func (a *api) getOverview(r *http.Request) (answer, error) {
 	return answer{body: a.overview(d)}, nil
 }
 
-// overview is a Dataplane with what was seen of its proxy.
-func (a *api) overview(r policy.Resource) any {
-	d := r.(*policy.Dataplane)
+func (a *api) overview(r policy.Resource) any { return a.overviewOf(r.(*policy.Dataplane)) }
+
+// overviewOf is a Dataplane with what was seen of its proxy.
+func (a *api) overviewOf(d *policy.Dataplane) *policy.DataplaneOverview {
 	o := &policy.DataplaneOverview{
 		Meta:      d.Meta,
 		Dataplane: policy.DataplaneSpec{Networking: d.Networking},

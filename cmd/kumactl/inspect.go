@@ -99,24 +99,17 @@ func overviewTable(all []policy.DataplaneOverview, now time.Time) *table {
 
 // statusOf says whether the proxy works, and why it does not.
 func statusOf(o *policy.DataplaneOverview) (status string, notes []string) {
-	status = "Offline"
-	if o.Insight.Online() {
-		status = "Online"
-	}
 	for i := range o.Dataplane.Networking.Inbound {
 		in := &o.Dataplane.Networking.Inbound[i]
 		if in.Ready() {
 			continue
 		}
 		notes = append(notes, fmt.Sprintf("inbound[port=%d,svc=%s] is not ready", in.Port, in.Service()))
-		if status == "Online" {
-			status = "Partially degraded"
-		}
 	}
 	if why := last(&o.Insight).Status.LastRejection; why != "" {
 		notes = append(notes, why)
 	}
-	return status, notes
+	return string(o.Status()), notes
 }
 
 // last is the newest stream of the proxy.

@@ -1,0 +1,224 @@
+package cp
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"koguma/policy"
+)
+
+// insightRoutes are those that sum up what there is. Nothing of it is kept: it is counted when somebody asks.
+func (a *api) insightRoutes() []route {
+	const title = "Could not retrieve insights"
+	return []route{
+		{"GET", "/global-insight", everybody, title, a.globalInsight},
+		{"GET", "/mesh-insights", everybody, title, a.listMeshInsights},
+		{"GET", "/mesh-insights/{name}", everybody, title, a.getMeshInsight},
+		{"GET", "/service-insights", everybody, title, a.listServiceInsights},
+		{"GET", "/meshes/{mesh}/service-insights", everybody, title, a.listServiceInsights},
+		{"GET", "/meshes/{mesh}/service-insights/{name}", everybody, title, a.getServiceInsight},
+	}
+}
+
+// overviews are all Dataplanes of a mesh, or of all for "", with what was seen of their proxies.
+func (a *api) overviews(ctx context.Context, mesh string) ([]*policy.DataplaneOverview, error) {
+	found, err := a.resources.store.List(ctx, policy.TypeDataplane, mesh)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*policy.DataplaneOverview, len(found))
+	for i, d := range found {
+		all[i] = a.overviewOf(d.(*policy.Dataplane))
+	}
+	return all, nil
+}
+
+func (a *api) globalInsight(r *http.Request) (answer, error) {
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	all, err := a.overviews(r.Context(), "")
+	if err != nil {
+		return answer{}, err
+	}
+	g := policy.GlobalInsight{Resources: map[policy.Type]policy.Count{}}
+	for _, o := range all {
+		countByType(&g.Dataplanes, o)
+	}
+	for _, s := range serviceInsights(all) {
+		g.Services.Internal.Add(s.Dataplanes.Status())
+	}
+	for _, k := range policy.Kinds() {
+		found, err := a.resources.store.List(r.Context(), k.Type, "")
+		if err != nil {
+			return answer{}, err
+		}
+		g.Resources[k.Type] = policy.Count{Total: len(found)}
+		if k.IsPolicy() {
+			g.Policies.Total += len(found)
+		}
+	}
+	g.Meshes = g.Resources[policy.TypeMesh]
+	return answer{body: g}, nil
+}
+
+func (a *api) listMeshInsights(r *http.Request) (answer, error) {
+	q, err := parseQuery(r, false)
+	if err != nil {
+		return answer{}, err
+	}
+	meshes, err := a.find(r, policy.TypeMesh, q)
+	if err != nil {
+		return answer{}, err
+	}
+	var all []policy.MeshInsight
+	for _, m := range meshes {
+		i, err := a.meshInsight(r.Context(), m.(*policy.Mesh))
+		if err != nil {
+			return answer{}, err
+		}
+		all = append(all, i)
+	}
+	return page(&q, r, all, func(i policy.MeshInsight) any { return i }), nil
+}
+
+func (a *api) getMeshInsight(r *http.Request) (answer, error) {
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	name := r.PathValue("name")
+	if err := policy.ValidMeshName(name); err != nil {
+		return answer{}, parameter("name", err.Error())
+	}
+	m, err := a.resources.mesh(r.Context(), name)
+	if err != nil {
+		return answer{}, err
+	}
+	i, err := a.meshInsight(r.Context(), m)
+	return answer{body: i}, err
+}
+
+// meshInsight counts what there is in a mesh.
+func (a *api) meshInsight(ctx context.Context, m *policy.Mesh) (policy.MeshInsight, error) {
+	i := policy.MeshInsight{
+		Meta:     policy.Meta{Type: policy.TypeMeshInsight, Name: m.Name, CreationTime: m.CreationTime, ModificationTime: m.ModificationTime},
+		Policies: map[policy.Type]policy.Count{},
+		Versions: policy.CountByVersion{KumaDP: map[string]policy.DataplaneCount{}, Envoy: map[string]policy.DataplaneCount{}},
+		MTLS:     policy.CountByBackend{IssuedBackends: map[string]policy.DataplaneCount{}},
+	}
+	all, err := a.overviews(ctx, m.Name)
+	if err != nil {
+		return i, err
+	}
+	for _, o := range all {
+		i.Dataplanes.Add(o.Status())
+		countByType(&i.DataplanesByType, o)
+		var v policy.ProxyVersion
+		if n := len(o.Insight.Subscriptions); n > 0 {
+			v = o.Insight.Subscriptions[n-1].Version
+		}
+		count(i.Versions.KumaDP, cmp.Or(v.KumaDP.Version, "unknown"), o)
+		count(i.Versions.Envoy, cmp.Or(v.Envoy.Version, "unknown"), o)
+		if o.Insight.MTLS != nil {
+			count(i.MTLS.IssuedBackends, o.Insight.MTLS.IssuedBackend, o)
+		}
+	}
+	services := len(serviceInsights(all))
+	i.Services = policy.ServiceCount{Total: services, Internal: services}
+	for _, k := range policy.Kinds() {
+		if !k.IsPolicy() {
+			continue
+		}
+		found, err := a.resources.store.List(ctx, k.Type, m.Name)
+		if err != nil {
+			return i, err
+		}
+		i.Policies[k.Type] = policy.Count{Total: len(found)}
+	}
+	return i, nil
+}
+
+func count(by map[string]policy.DataplaneCount, name string, o *policy.DataplaneOverview) {
+	c := by[name]
+	c.Add(o.Status())
+	by[name] = c
+}
+
+func countByType(by *policy.CountByProxyType, o *policy.DataplaneOverview) {
+	if o.Dataplane.Networking.Gateway != nil {
+		by.GatewayDelegated.Add(o.Status())
+		return
+	}
+	by.Standard.Add(o.Status())
+}
+
+func (a *api) listServiceInsights(r *http.Request) (answer, error) {
+	q, err := parseQuery(r, false)
+	if err != nil {
+		return answer{}, err
+	}
+	mesh := r.PathValue("mesh")
+	if mesh != "" {
+		if err := a.checkMesh(r, mesh); err != nil {
+			return answer{}, err
+		}
+	}
+	all, err := a.overviews(r.Context(), mesh)
+	if err != nil {
+		return answer{}, err
+	}
+	services := slices.DeleteFunc(serviceInsights(all), func(s policy.ServiceInsight) bool { return !q.inName(s.Name) })
+	return page(&q, r, services, func(s policy.ServiceInsight) any { return s }), nil
+}
+
+func (a *api) getServiceInsight(r *http.Request) (answer, error) {
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	mesh, name := r.PathValue("mesh"), r.PathValue("name")
+	if err := a.checkMesh(r, mesh); err != nil {
+		return answer{}, err
+	}
+	all, err := a.overviews(r.Context(), mesh)
+	if err != nil {
+		return answer{}, err
+	}
+	for _, s := range serviceInsights(all) {
+		if s.Name == name {
+			return answer{body: s}, nil
+		}
+	}
+	return answer{}, refuse(http.StatusNotFound, "Could not retrieve insights", fmt.Sprintf("no Dataplane of mesh %q stands for service %q", mesh, name))
+}
+
+// serviceInsights counts the proxies of each service, sorted by mesh and name.
+func serviceInsights(all []*policy.DataplaneOverview) []policy.ServiceInsight {
+	services := map[policy.Key]*policy.ServiceInsight{}
+	for _, o := range all {
+		d := policy.Dataplane{Networking: o.Dataplane.Networking}
+		for _, name := range d.Services() {
+			key := policy.Key{Type: policy.TypeServiceInsight, Mesh: o.Mesh, Name: name}
+			s := services[key]
+			if s == nil {
+				s = &policy.ServiceInsight{Meta: policy.Meta{Type: key.Type, Mesh: key.Mesh, Name: key.Name}, IssuedBackends: map[string]int{}}
+				services[key] = s
+			}
+			s.Dataplanes.Add(o.Status())
+			if o.Insight.MTLS != nil {
+				s.IssuedBackends[o.Insight.MTLS.IssuedBackend]++
+			}
+		}
+	}
+	sorted := make([]policy.ServiceInsight, 0, len(services))
+	for _, key := range slices.SortedFunc(maps.Keys(services), policy.Key.Compare) {
+		s := services[key]
+		s.Status = strings.ReplaceAll(strings.ToLower(string(s.Dataplanes.Status())), " ", "_")
+		sorted = append(sorted, *s)
+	}
+	return sorted
+}
