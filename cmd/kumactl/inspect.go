@@ -14,7 +14,8 @@ import (
 )
 
 func (c *cli) inspectCommand() *cobra.Command {
-	return group("inspect", "Show what runs in a mesh", c.inspectConnection(), c.inspectDataplanes(), c.inspectIdentity(), c.inspectMesh(), c.inspectMTLS(), c.inspectTokens())
+	return group("inspect", "Show what runs in a mesh", c.inspectConnection(), c.inspectDataplanes(), c.inspectIdentity(), c.inspectMesh(), c.inspectMeshes(), c.inspectMTLS(),
+		c.inspectServices(), c.inspectTokens())
 }
 
 func (c *cli) inspectDataplanes() *cobra.Command {
