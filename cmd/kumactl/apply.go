@@ -23,7 +23,10 @@ func (c *cli) applyCommand() *cobra.Command {
 		Long: `Create or change resources.
 
 Every document is read and checked first; if one is not as it should be, none is sent.
-Then they are sent one by one, in the order in which they stand.`,
+Then they are sent one by one, in the order in which they stand. Only secrets that the backends of a Mesh refer to go before
+that Mesh; and if it is not there yet, it is created without mTLS before them, because secrets need a mesh to be in.
+
+What is there already is replaced, whoever has changed it since: the last one wins.`,
 		Example: `  kumactl apply -f mesh.yaml
   kumactl apply -f policies/ --dry-run
   kumactl apply -f policies/ --wait   # until all proxies have it
@@ -104,12 +107,20 @@ func (c *cli) apply(ctx context.Context, resources []policy.Resource, force bool
 		return err
 	}
 	cp.force = force
-	for i, r := range resources {
-		key := r.Metadata().Key()
-		done, err := cp.apply(ctx, r)
+	sent := 0
+	for _, s := range inOrder(resources) {
+		key := s.resource.Metadata().Key()
+		if s.bare {
+			if err := c.createBare(ctx, cp, s.resource); err != nil {
+				return fmt.Errorf("%v: %w", key, err)
+			}
+			continue
+		}
+		done, err := cp.apply(ctx, s.resource)
+		sent++
 		if err != nil {
 			err = fmt.Errorf("%v: %w", key, err)
-			if left := len(resources) - i - 1; left > 0 {
+			if left := len(resources) - sent; left > 0 {
 				err = fmt.Errorf("%w\n%d of the %d resources come after it and were not sent", err, left, len(resources))
 			}
 			return err

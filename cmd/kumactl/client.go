@@ -162,19 +162,24 @@ func (c *client) newRequest(ctx context.Context, method, path string, query url.
 	return req, nil
 }
 
-// send sends a request and reads the answer. One that is no success is an error, as [readProblem] makes it.
+// send makes a request and does it.
 func (c *client) send(ctx context.Context, method, path string, query url.Values, in any) (status int, answer []byte, err error) {
 	req, err := c.newRequest(ctx, method, path, query, in)
 	if err != nil {
 		return 0, nil, err
 	}
+	return c.do(req)
+}
+
+// do sends a request and reads the answer. One that is no success is an error, as [readProblem] makes it.
+func (c *client) do(req *http.Request) (status int, answer []byte, err error) {
 	begin := time.Now()
 	res, err := c.http.Do(req)
 	if err != nil {
 		return 0, nil, c.explain(err)
 	}
 	defer res.Body.Close()
-	c.log.Debug("asked", "method", method, "url", req.URL, "status", res.StatusCode, "took", time.Since(begin))
+	c.log.Debug("asked", "method", req.Method, "url", req.URL, "status", res.StatusCode, "took", time.Since(begin))
 	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:

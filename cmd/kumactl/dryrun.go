@@ -26,21 +26,23 @@ type dryRunAnswer struct {
 // dryRun prints the resources as they would be sent, and then, as comments, what would change by all of them together. If
 // no control plane can be asked that is not known, and no error.
 func (c *cli) dryRun(ctx context.Context, resources []policy.Resource, force bool) error {
-	var body yaml
-	for i, r := range resources {
-		text, err := policy.EncodeYAML(r)
-		if err != nil {
-			return err
-		}
-		if i > 0 {
-			body = append(body, "---\n"...)
-		}
-		body = append(body, text...)
+	shown, err := documents(resources)
+	if err != nil {
+		return err
 	}
-	if _, err := c.stdout.Write(body); err != nil {
+	if _, err := c.stdout.Write(shown); err != nil {
 		return err
 	}
 	cp, err := c.client()
+	if err != nil {
+		return err
+	}
+	resources, err = cp.forDryRun(ctx, inOrder(resources))
+	if err != nil {
+		c.warn("which pairs of services would change is not known: %v", err)
+		return nil
+	}
+	body, err := documents(resources)
 	if err != nil {
 		return err
 	}
@@ -62,6 +64,22 @@ func (c *cli) dryRun(ctx context.Context, resources []policy.Resource, force boo
 		c.warn("%s", w)
 	}
 	return printChanges(c.stdout, answer.Changes)
+}
+
+// documents are the resources as one text.
+func documents(resources []policy.Resource) (yaml, error) {
+	var all yaml
+	for i, r := range resources {
+		text, err := policy.EncodeYAML(r)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			all = append(all, "---\n"...)
+		}
+		all = append(all, text...)
+	}
+	return all, nil
 }
 
 // dryDelete is what a deletion would change.

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 //	kuma-cp remote  the same; it takes this machine for another one, and has an API under TLS, whose URL is in $HTTPS,
 //	                and a public admin server, with cp.pem and cp.key, and the folder clients
 //	mode 0600 FILE  expect the permissions of a file
+//	provided-ca [-nokey] MESH FILE  write a Mesh whose CA is in secrets, and those after it
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -35,8 +36,9 @@ func TestScript(t *testing.T) {
 			return os.Mkdir(home, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"kuma-cp": cmdKumaCP,
-			"mode":    cmdMode,
+			"kuma-cp":     cmdKumaCP,
+			"mode":        cmdMode,
+			"provided-ca": cmdProvidedCA,
 		},
 	})
 }

@@ -41,6 +41,9 @@ func (w *waiting) wrote(key policy.Key, version uint64) error {
 	if key.Type == policy.TypeMesh {
 		mesh = key.Name
 	}
+	if mesh == "" {
+		return nil // no proxy has anything of it
+	}
 	if version == 0 {
 		return errors.New("this control plane does not say when proxies have something: it is too old for --wait")
 	}
