@@ -30,11 +30,9 @@ func (c *cli) deleteCommand() *cobra.Command {
 			if err := cobra.ExactArgs(2)(cmd, args); err != nil {
 				return err
 			}
-			kind, ok := kindNamed(args[0])
-			if !ok {
+			if kind, ok := kindNamed(args[0]); !ok {
 				return fmt.Errorf("unknown TYPE %q: must be one of %s", args[0], strings.Join(names, ", "))
-			}
-			if force && kind.Type != policy.TypeSecret {
+			} else if force && kind.Type != policy.TypeSecret {
 				return fmt.Errorf("--force is for a %s only", secretKind().Singular)
 			}
 			return nil

@@ -11,27 +11,28 @@ import (
 	"koguma/certs"
 )
 
-// cmdProvidedCA writes a Mesh whose CA is in the secrets ca-cert and ca-key, and those after it: provided-ca [-nokey] MESH FILE.
+// cmdProvidedCA writes a Mesh whose CA is in the secrets ca-cert and ca-key, and those after it; with -nokey without the one
+// with the key, and with -inline all in the Mesh: provided-ca [-nokey|-inline] MESH FILE.
 func cmdProvidedCA(ts *testscript.TestScript, neg bool, args []string) {
-	withKey := true
-	if len(args) > 0 && args[0] == "-nokey" {
-		withKey, args = false, args[1:]
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: provided-ca [-nokey|-inline] MESH FILE")
 	}
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: provided-ca [-nokey] MESH FILE")
-	}
+	how, mesh, file := args[0], args[len(args)-2], args[len(args)-1]
 	ca, err := certs.NewCA(certs.CAOptions{CommonName: "given", Life: 48 * time.Hour})
 	ts.Check(err)
-	key, err := ca.KeyPEM()
+	keyPEM, err := ca.KeyPEM()
 	ts.Check(err)
-	text := fmt.Sprintf("type: Mesh\nname: %s\nmtls:\n  enabledBackend: given\n  backends:\n  - name: given\n    type: provided\n"+
-		"    conf: {cert: {secret: ca-cert}, key: {secret: ca-key}}\n", args[0])
-	secret := func(name string, data []byte) {
-		text += fmt.Sprintf("---\ntype: Secret\nmesh: %s\nname: %s\ndata: %s\n", args[0], name, base64.StdEncoding.EncodeToString(data))
+	cert, key := base64.StdEncoding.EncodeToString(ca.CertPEM()), base64.StdEncoding.EncodeToString(keyPEM)
+	conf := "{cert: {secret: ca-cert}, key: {secret: ca-key}}"
+	if how == "-inline" {
+		conf = fmt.Sprintf("{cert: {inline: %s}, key: {inline: %s}}", cert, key)
 	}
-	secret("ca-cert", ca.CertPEM())
-	if withKey {
-		secret("ca-key", key)
+	text := fmt.Sprintf("type: Mesh\nname: %s\nmtls:\n  enabledBackend: given\n  backends:\n  - name: given\n    type: provided\n    conf: %s\n", mesh, conf)
+	if how != "-inline" {
+		text += fmt.Sprintf("---\ntype: Secret\nmesh: %s\nname: ca-cert\ndata: %s\n", mesh, cert)
+		if how != "-nokey" {
+			text += fmt.Sprintf("---\ntype: Secret\nmesh: %s\nname: ca-key\ndata: %s\n", mesh, key)
+		}
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
 }

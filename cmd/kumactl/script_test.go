@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 //	kuma-cp remote  the same; it takes this machine for another one, and has an API under TLS, whose URL is in $HTTPS,
 //	                and a public admin server, with cp.pem and cp.key, and the folder clients
 //	mode 0600 FILE  expect the permissions of a file
-//	provided-ca [-nokey] MESH FILE  write a Mesh whose CA is in secrets, and those after it
+//	provided-ca [-nokey|-inline] MESH FILE  write a Mesh with a CA
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
