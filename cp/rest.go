@@ -124,7 +124,7 @@ func (a *api) routes() []route {
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_overview", everybody, "Could not retrieve a dataplane overview", a.getOverview},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_identity", everybody, "Could not retrieve the identity of a dataplane", a.getIdentity},
 	}
-	routes = append(routes, a.insightRoutes()...)
+	routes = append(append(routes, a.insightRoutes()...), a.matchRoutes()...)
 	for _, k := range policy.Kinds() {
 		for _, path := range k.Paths() {
 			routes = append(routes, a.kindRoutes(k, path)...)

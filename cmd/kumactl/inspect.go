@@ -14,8 +14,10 @@ import (
 )
 
 func (c *cli) inspectCommand() *cobra.Command {
-	return group("inspect", "Show what runs in a mesh", c.inspectConnection(), c.inspectDataplanes(), c.inspectIdentity(), c.inspectMesh(), c.inspectMeshes(), c.inspectMTLS(),
-		c.inspectServices(), c.inspectTokens())
+	cmd := group("inspect", "Show what runs in a mesh", c.inspectConnection(), c.inspectDataplane(), c.inspectDataplanes(), c.inspectIdentity(),
+		c.inspectMesh(), c.inspectMeshes(), c.inspectMTLS(), c.inspectServices(), c.inspectTokens())
+	cmd.AddCommand(c.inspectPolicies()...)
+	return cmd
 }
 
 func (c *cli) inspectDataplanes() *cobra.Command {

@@ -1,0 +1,118 @@
+package cp
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"koguma/policy"
+)
+
+// matchRoutes are those about which policies decide about which proxies.
+func (a *api) matchRoutes() []route {
+	const title = "Could not retrieve what policies match"
+	routes := []route{{"GET", "/meshes/{mesh}/dataplanes/{name}/policies", everybody, title, a.listDeciding}}
+	for _, k := range policy.Kinds() {
+		if k.IsPolicy() {
+			one := "/meshes/{mesh}/" + k.Path + "/{name}"
+			routes = append(routes, route{"GET", one + "/_resources/dataplanes", everybody, title, a.listMatched(k)})
+		}
+	}
+	return routes
+}
+
+// deciders are the policies of a mesh.
+type deciders struct {
+	permissions []*policy.TrafficPermission
+}
+
+func (a *api) deciders(ctx context.Context, mesh string) (deciders, error) {
+	permissions, err := listOf[*policy.TrafficPermission](ctx, a.resources.store, policy.TypeTrafficPermission, mesh)
+	return deciders{permissions}, err
+}
+
+// of are the policies that decide about an inbound.
+func (ds deciders) of(in *policy.Inbound) []policy.Resource {
+	if p := policy.Match(ds.permissions, in.Tags); p != nil {
+		return []policy.Resource{p}
+	}
+	return nil
+}
+
+// listMatched answers for a policy with the Dataplanes of which it decides about an inbound.
+func (a *api) listMatched(k policy.Kind) func(*http.Request) (answer, error) {
+	return func(r *http.Request) (answer, error) {
+		q, err := parseQuery(r, true)
+		if err != nil {
+			return answer{}, err
+		}
+		key, err := a.keyOf(r, k)
+		if err != nil {
+			return answer{}, err
+		}
+		if _, err := a.resources.store.Get(r.Context(), key); err != nil {
+			return answer{}, err
+		}
+		ds, err := a.deciders(r.Context(), key.Mesh)
+		if err != nil {
+			return answer{}, err
+		}
+		found, err := a.resources.store.List(r.Context(), policy.TypeDataplane, key.Mesh)
+		if err != nil {
+			return answer{}, err
+		}
+		found = slices.DeleteFunc(found, func(d policy.Resource) bool {
+			return !q.matches(d) || !ds.decides(key, d.(*policy.Dataplane))
+		})
+		return page(&q, r, found, func(d policy.Resource) any {
+			return policy.Meta{Type: policy.TypeDataplane, Mesh: key.Mesh, Name: d.Metadata().Name}
+		}), nil
+	}
+}
+
+// decides reports whether the policy decides about an inbound of the Dataplane.
+func (ds deciders) decides(key policy.Key, d *policy.Dataplane) bool {
+	for i := range d.Networking.Inbound {
+		if slices.ContainsFunc(ds.of(&d.Networking.Inbound[i]), func(p policy.Resource) bool { return p.Metadata().Key() == key }) {
+			return true
+		}
+	}
+	return false
+}
+
+// listDeciding answers for a Dataplane with the policies that decide about its inbounds.
+func (a *api) listDeciding(r *http.Request) (answer, error) {
+	if err := noQuery(r); err != nil {
+		return answer{}, err
+	}
+	k, _ := policy.KindOf(policy.TypeDataplane)
+	key, err := a.keyOf(r, k)
+	if err != nil {
+		return answer{}, err
+	}
+	found, err := a.resources.store.Get(r.Context(), key)
+	if err != nil {
+		return answer{}, err
+	}
+	ds, err := a.deciders(r.Context(), key.Mesh)
+	if err != nil {
+		return answer{}, err
+	}
+	d := found.(*policy.Dataplane)
+	body := policy.MatchedPolicies[policy.Resource]{Kind: "SidecarDataplane", Items: []policy.MatchedInbound[policy.Resource]{}}
+	for i := range d.Networking.Inbound {
+		in := &d.Networking.Inbound[i]
+		matched := map[policy.Type][]policy.Resource{}
+		for _, p := range ds.of(in) {
+			t := p.Metadata().Type
+			matched[t] = append(matched[t], p)
+		}
+		body.Items = append(body.Items, policy.MatchedInbound[policy.Resource]{
+			Type: "inbound", Name: fmt.Sprintf("%s:%d", d.Listen(in), cmp.Or(in.ServicePort, in.Port)), Service: in.Service(), MatchedPolicies: matched,
+		})
+	}
+	body.Total = len(body.Items)
+	return answer{body: body}, nil
+}
