@@ -122,6 +122,9 @@ func (a *api) routes() []route {
 		{"GET", "/meshes/{mesh}/_delivery", everybody, "Could not retrieve the delivery", a.getDelivery},
 		{"GET", "/meshes/{mesh}/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_overview", everybody, "Could not retrieve a dataplane overview", a.getOverview},
+		{"GET", "/dataplanes/_overview", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
+		{"GET", "/meshes/{mesh}/dataplanes+insights", everybody, "Could not retrieve dataplane overviews", a.listOverviews},
+		{"GET", "/meshes/{mesh}/dataplanes+insights/{name}", everybody, "Could not retrieve a dataplane overview", a.getOverview},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_identity", everybody, "Could not retrieve the identity of a dataplane", a.getIdentity},
 	}
 	routes = append(append(routes, a.insightRoutes()...), a.matchRoutes()...)

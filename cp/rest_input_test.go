@@ -264,10 +264,13 @@ func manyValues() string {
 func badQueries() []badInput {
 	var rows []badInput
 	for _, q := range []string{"size=-1", "size=0", "size=1e9", "size=1001", "size=", "offset=abc", "offset=-1", "offset=9999999999", "x=1",
-		"size=1&size=2", "tag=web", "tag=:", "Size=1", "size=1;offset=2", "%zz", "gateway=true"} {
+		"size=1&size=2", "tag=web", "tag=:", "Size=1", "size=1;offset=2", "%zz", "gateway=maybe", "gateway=", "filter[labels.a=b", "filter[name]=b",
+		"filter[labels.a]=b&filter[labels.a]=c"} {
 		rows = append(rows, read("/meshes/default/dataplanes?"+q, 400, ""), read("/meshes/default/dataplanes/_overview?"+q, 400, ""))
 	}
-	return append(rows, read("/meshes?tag=a:b", 400, "tag"), read(webPath+"?format=k8s", 400, "query"),
+	return append(rows, read("/meshes?tag=a:b", 400, "tag"), read("/meshes?gateway=true", 400, "gateway"),
+		read(webPath+"?format=k8s", 400, "Kubernetes"), read(webPath+"?format=yaml", 400, "query"),
+		read("/meshes/default/dataplane-tokens?filter[labels.a]=b", 400, "filter"), read("/service-insights?filter[labels.a]=b", 400, "filter"),
 		badInput{request{method: "PUT", path: webPath + "?force=1", body: dataplaneJSON("web-1", "web")}, 400, "query"},
 		badInput{request{method: "DELETE", path: "/meshes/default/dataplanes/live?dry-run=1"}, 400, "query"},
 	)

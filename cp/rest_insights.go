@@ -68,7 +68,7 @@ func (a *api) globalInsight(r *http.Request) (answer, error) {
 }
 
 func (a *api) listMeshInsights(r *http.Request) (answer, error) {
-	q, err := parseQuery(r, false)
+	q, err := parseQuery(r, policy.TypeMesh)
 	if err != nil {
 		return answer{}, err
 	}
@@ -158,7 +158,7 @@ func countByType(by *policy.CountByProxyType, o *policy.DataplaneOverview) {
 }
 
 func (a *api) listServiceInsights(r *http.Request) (answer, error) {
-	q, err := parseQuery(r, false)
+	q, err := parseQuery(r, "")
 	if err != nil {
 		return answer{}, err
 	}

@@ -44,7 +44,7 @@ func (ds deciders) of(in *policy.Inbound) []policy.Resource {
 // listMatched answers for a policy with the Dataplanes of which it decides about an inbound.
 func (a *api) listMatched(k policy.Kind) func(*http.Request) (answer, error) {
 	return func(r *http.Request) (answer, error) {
-		q, err := parseQuery(r, true)
+		q, err := parseQuery(r, policy.TypeDataplane)
 		if err != nil {
 			return answer{}, err
 		}

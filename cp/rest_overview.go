@@ -10,7 +10,7 @@ import (
 const typeOverview policy.Type = "DataplaneOverview"
 
 func (a *api) listOverviews(r *http.Request) (answer, error) {
-	q, err := parseQuery(r, true)
+	q, err := parseQuery(r, policy.TypeDataplane)
 	if err != nil {
 		return answer{}, err
 	}

@@ -23,12 +23,15 @@ type query struct {
 	size, offset int
 	name         string              // part of the name
 	tags         map[string][]string // for each key, the values that it must have at some inbound
-	values       url.Values          // as it was asked, for the next page
+	labels       map[string]string
+	gateway      string     // of Dataplanes: one of those of parseGateway, "" for any
+	values       url.Values // as it was asked, for the next page
 }
 
-// parseQuery reads the query of a list. tags says whether the resources have any.
-func parseQuery(r *http.Request, tags bool) (query, error) {
+// parseQuery reads the query of a list of resources of that type, or of something else for "".
+func parseQuery(r *http.Request, of policy.Type) (query, error) {
 	q := query{size: defaultPage}
+	dataplanes := of == policy.TypeDataplane
 	var err error
 	if q.values, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 		return q, parameter("query", "cannot be read: "+err.Error())
@@ -44,8 +47,15 @@ func parseQuery(r *http.Request, tags bool) (query, error) {
 			q.offset, err = number(name, values[0], 0, 1<<31-1)
 		case name == "name":
 			q.name = values[0]
-		case name == "tag" && tags:
+		case name == "tag" && dataplanes:
 			q.tags, err = parseTags(values)
+		case name == "gateway" && dataplanes:
+			q.gateway, err = parseGateway(values[0])
+		case of != "" && strings.HasPrefix(name, "filter[labels.") && strings.HasSuffix(name, "]"):
+			if q.labels == nil {
+				q.labels = map[string]string{}
+			}
+			q.labels[strings.TrimSuffix(strings.TrimPrefix(name, "filter[labels."), "]")] = values[0]
 		default:
 			err = parameter(name, "no such query parameter")
 		}
@@ -62,6 +72,17 @@ func noQuery(r *http.Request) error {
 		return parameter("query", "there are no query parameters here")
 	}
 	return nil
+}
+
+// checkFormat is the query of a read: in which form somebody wants a resource, of which there is one.
+func checkFormat(r *http.Request) error {
+	switch r.URL.RawQuery {
+	case "", "format=universal":
+		return nil
+	case "format=k8s", "format=kubernetes":
+		return parameter("format", "there are no resources of Kubernetes here; leave it out")
+	}
+	return parameter("query", "the one query parameter here is format, which can be universal")
 }
 
 // parseForce is the query of a write: only the deletion of a secret and the change of a mesh can be forced.
@@ -98,14 +119,33 @@ func parseTags(values []string) (map[string][]string, error) {
 	return tags, nil
 }
 
+func parseGateway(word string) (string, error) {
+	if word != "true" && word != "false" && word != "delegated" && word != "builtin" {
+		return "", parameter("gateway", "must be true, false, delegated or builtin")
+	}
+	return word, nil
+}
+
 // matches reports whether the query asks for r, pages aside.
 func (q *query) matches(r policy.Resource) bool {
 	if !q.inName(r.Metadata().Name) {
 		return false
 	}
+	for key, value := range q.labels {
+		if has, ok := r.Metadata().Labels[key]; !ok || has != value {
+			return false
+		}
+	}
 	d, ok := r.(*policy.Dataplane)
-	if !ok || len(q.tags) == 0 {
+	if !ok {
 		return true
+	}
+	isGateway := d.Networking.Gateway != nil
+	switch {
+	case q.gateway == "builtin", q.gateway == "false" && isGateway: // all gateways here are delegated ones
+		return false
+	case (q.gateway == "true" || q.gateway == "delegated") && !isGateway:
+		return false
 	}
 	has := d.Tags()
 	for key, values := range q.tags {

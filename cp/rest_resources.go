@@ -25,7 +25,7 @@ type putBody struct {
 // list answers for the resources of a kind, in the mesh that the path names or in all.
 func (a *api) list(k policy.Kind) func(*http.Request) (answer, error) {
 	return func(r *http.Request) (answer, error) {
-		q, err := parseQuery(r, k.Type == policy.TypeDataplane)
+		q, err := parseQuery(r, k.Type)
 		if err != nil {
 			return answer{}, err
 		}
@@ -69,7 +69,7 @@ func (a *api) get(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if err := noQuery(r); err != nil {
+		if err := checkFormat(r); err != nil {
 			return answer{}, err
 		}
 		res, err := a.resources.store.Get(r.Context(), key)

@@ -34,7 +34,7 @@ func (a *api) makeSigningKey(r *http.Request) (answer, error) {
 }
 
 func (a *api) listSigningKeys(r *http.Request) (answer, error) {
-	q, err := parseQuery(r, false)
+	q, err := parseQuery(r, "")
 	if err != nil {
 		return answer{}, err
 	}

@@ -82,14 +82,17 @@ func TestLists(t *testing.T) {
 		s.mustPut(fmt.Sprintf("/meshes/default/dataplanes/dp-%d", i), dataplaneJSON(fmt.Sprintf("dp-%d", i), fmt.Sprintf("svc-%d", i%2)))
 	}
 	s.mustPut("/meshes/m2/dataplanes/dp-9", strings.Replace(dataplaneJSON("dp-9", "svc-1"), `"default"`, `"m2"`, 1))
+	s.mustPut("/meshes/default/dataplanes/dp-2", strings.Replace(dataplaneJSON("dp-2", "svc-0"), `"networking"`, `"labels":{"team":"a"},"networking"`, 1))
+	s.mustPut("/meshes/m3", `{"type":"Mesh","name":"m3"}`)
+	s.mustPut("/meshes/m3/dataplanes/gw", `{"type":"Dataplane","mesh":"m3","name":"gw","networking":{"address":"192.168.0.2","gateway":{"tags":{"kuma.io/service":"gw"}}}}`)
 	for _, c := range []struct {
 		path  string
 		total int
 		names string
 		next  string
 	}{
-		{"/meshes", 2, "default m2", ""},
-		{"/dataplanes", 6, "dp-0 dp-1 dp-2 dp-3 dp-4 dp-9", ""},
+		{"/meshes", 3, "default m2 m3", ""},
+		{"/dataplanes", 7, "dp-0 dp-1 dp-2 dp-3 dp-4 dp-9 gw", ""},
 		{"/meshes/default/dataplanes", 5, "dp-0 dp-1 dp-2 dp-3 dp-4", ""},
 		{"/meshes/m2/traffic-permissions", 0, "", ""},
 		{"/meshes/default/dataplanes?size=2", 5, "dp-0 dp-1", "http://localhost:5681/meshes/default/dataplanes?offset=2&size=2"},
@@ -97,6 +100,14 @@ func TestLists(t *testing.T) {
 		{"/meshes/default/dataplanes?size=2&offset=4", 5, "dp-4", ""},
 		{"/meshes/default/dataplanes?offset=99", 5, "", ""},
 		{"/meshes/default/dataplanes?name=-3", 1, "dp-3", ""},
+		{"/meshes/default/dataplanes?filter[labels.team]=a", 1, "dp-2", ""},
+		{"/meshes/default/dataplanes?filter[labels.team]=a&filter[labels.stage]=b", 0, "", ""},
+		{"/meshes/default/dataplanes?filter[labels.team]=", 0, "", ""},
+		{"/dataplanes?gateway=true", 1, "gw", ""},
+		{"/dataplanes?gateway=delegated", 1, "gw", ""},
+		{"/dataplanes?gateway=builtin", 0, "", ""},
+		{"/dataplanes/_overview?gateway=false&name=9", 1, "dp-9", ""},
+		{"/meshes/m2/dataplanes+insights", 1, "dp-9", ""},
 		{"/meshes/default/dataplanes?name=%25", 0, "", ""},
 		{"/meshes/default/dataplanes?name=_", 0, "", ""},
 		{"/dataplanes?tag=kuma.io/service:svc-1", 3, "dp-1 dp-3 dp-9", ""},

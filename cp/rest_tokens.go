@@ -42,7 +42,7 @@ func (r *reconciler) Tokens(mesh string) []tokenInUse {
 }
 
 func (a *api) listTokens(r *http.Request) (answer, error) {
-	q, err := parseQuery(r, false)
+	q, err := parseQuery(r, "")
 	if err != nil {
 		return answer{}, err
 	}
