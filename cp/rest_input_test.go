@@ -263,7 +263,7 @@ func manyValues() string {
 
 func badQueries() []badInput {
 	var rows []badInput
-	for _, q := range []string{"size=-1", "size=0", "size=1e9", "size=1001", "size=", "offset=abc", "offset=-1", "offset=9999999999", "x=1",
+	for _, q := range []string{"size=-1", "size=0", "size=1e9", "size=1001", "size=", "offset=abc", "offset=-1", "offset=9999999999", "offset=k", "offset=kAAAA", "offset=kAAAAAAAAAAAAAA", "offset=k%25", "x=1",
 		"size=1&size=2", "tag=web", "tag=:", "Size=1", "size=1;offset=2", "%zz", "gateway=maybe", "gateway=", "filter[labels.a=b", "filter[name]=b",
 		"filter[labels.a]=b&filter[labels.a]=c"} {
 		rows = append(rows, read("/meshes/default/dataplanes?"+q, 400, ""), read("/meshes/default/dataplanes/_overview?"+q, 400, ""))

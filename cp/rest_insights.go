@@ -84,7 +84,7 @@ func (a *api) listMeshInsights(r *http.Request) (answer, error) {
 		}
 		all = append(all, i)
 	}
-	return page(&q, r, all, func(i policy.MeshInsight) any { return i }), nil
+	return page(&q, r, all, func(i policy.MeshInsight) string { return i.Name }, func(i policy.MeshInsight) any { return i }), nil
 }
 
 func (a *api) getMeshInsight(r *http.Request) (answer, error) {
@@ -173,7 +173,7 @@ func (a *api) listServiceInsights(r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 	services := slices.DeleteFunc(serviceInsights(all), func(s policy.ServiceInsight) bool { return !q.inName(s.Name) })
-	return page(&q, r, services, func(s policy.ServiceInsight) any { return s }), nil
+	return page(&q, r, services, func(s policy.ServiceInsight) string { return placeIn(s.Mesh, s.Name) }, func(s policy.ServiceInsight) any { return s }), nil
 }
 
 func (a *api) getServiceInsight(r *http.Request) (answer, error) {

@@ -66,7 +66,7 @@ func (a *api) listMatched(k policy.Kind) func(*http.Request) (answer, error) {
 		found = slices.DeleteFunc(found, func(d policy.Resource) bool {
 			return !q.matches(d) || !ds.decides(key, d.(*policy.Dataplane))
 		})
-		return page(&q, r, found, func(d policy.Resource) any {
+		return page(&q, r, found, placeOf, func(d policy.Resource) any {
 			return policy.Meta{Type: policy.TypeDataplane, Mesh: key.Mesh, Name: d.Metadata().Name}
 		}), nil
 	}

@@ -18,7 +18,7 @@ func (a *api) listOverviews(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return page(&q, r, all, a.overview), nil
+	return page(&q, r, all, placeOf, a.overview), nil
 }
 
 func (a *api) getOverview(r *http.Request) (answer, error) {

@@ -12,15 +12,10 @@ import (
 	"koguma/policy"
 )
 
-// The sizes of a page.
-const (
-	defaultPage = 100
-	maxPage     = 1000
-)
-
 // query says which resources of a list to answer with.
 type query struct {
 	size, offset int
+	after        string              // the place after which the page begins; "" goes by the offset
 	name         string              // part of the name
 	tags         map[string][]string // for each key, the values that it must have at some inbound
 	labels       map[string]string
@@ -44,7 +39,7 @@ func parseQuery(r *http.Request, of policy.Type) (query, error) {
 		case name == "size":
 			q.size, err = number(name, values[0], 1, maxPage)
 		case name == "offset":
-			q.offset, err = number(name, values[0], 0, 1<<31-1)
+			err = q.parseOffset(r, values[0])
 		case name == "name":
 			q.name = values[0]
 		case name == "tag" && dataplanes:
@@ -160,22 +155,6 @@ func (q *query) matches(r policy.Resource) bool {
 
 // inName reports whether the query asks for what has this name.
 func (q *query) inName(name string) bool { return strings.Contains(name, q.name) }
-
-// page is the part of a list that the query asks for, each item as show makes it.
-func page[T any](q *query, r *http.Request, all []T, show func(T) any) answer {
-	from := min(q.offset, len(all))
-	to := min(from+q.size, len(all))
-	body := listBody{Total: len(all), Items: []any{}}
-	for _, item := range all[from:to] {
-		body.Items = append(body.Items, show(item))
-	}
-	if to < len(all) {
-		q.values.Set("offset", strconv.Itoa(to))
-		next := (&url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path, RawQuery: q.values.Encode()}).String()
-		body.Next = &next
-	}
-	return answer{body: body}
-}
 
 // change is the mesh that a request is to change, and puts what it says into req.
 func (a *api) change(r *http.Request, req any) (mesh string, err error) {

@@ -10,13 +10,6 @@ import (
 	"koguma/store"
 )
 
-// listBody is one page of a list.
-type listBody struct {
-	Total int     `json:"total"`
-	Items []any   `json:"items"`
-	Next  *string `json:"next"`
-}
-
 // putBody is the answer to a write.
 type putBody struct {
 	Warnings []string `json:"warnings,omitempty"`
@@ -33,7 +26,7 @@ func (a *api) list(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		return page(&q, r, rs, func(r policy.Resource) any {
+		return page(&q, r, rs, placeOf, func(r policy.Resource) any {
 			if k.Secret {
 				return withoutData(r) // a list is for finding a secret, not for having them all
 			}

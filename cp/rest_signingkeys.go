@@ -1,6 +1,7 @@
 package cp
 
 import (
+	"fmt"
 	"net/http"
 
 	"koguma/policy"
@@ -52,5 +53,6 @@ func (a *api) listSigningKeys(r *http.Request) (answer, error) {
 			found = append(found, k.describe(i == len(keys)-1))
 		}
 	}
-	return page(&q, r, found, func(k policy.SigningKey) any { return k }), nil
+	place := func(k policy.SigningKey) string { return fmt.Sprintf("%020d", k.Serial) }
+	return page(&q, r, found, place, func(k policy.SigningKey) any { return k }), nil
 }

@@ -60,7 +60,8 @@ func (a *api) listTokens(r *http.Request) (answer, error) {
 	for _, d := range dataplanes {
 		byName[d.Metadata().Name] = d.(*policy.Dataplane)
 	}
-	return page(&q, r, all, func(t tokenInUse) any { return t.use(byName[t.proxy.Name]) }), nil
+	place := func(t tokenInUse) string { return t.proxy.Name }
+	return page(&q, r, all, place, func(t tokenInUse) any { return t.use(byName[t.proxy.Name]) }), nil
 }
 
 // use tells of the token what may be told, and whether it would be let in now for this Dataplane, nil for none.
