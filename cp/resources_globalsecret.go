@@ -15,7 +15,7 @@ func ownGlobalSecret(key policy.Key) bool {
 // checkGlobalSecret refuses to write what is the control planes' own.
 func checkGlobalSecret(key policy.Key) error {
 	if ownGlobalSecret(key) {
-		return parameter("name", "the control plane makes and uses GlobalSecrets with such names itself; choose another name")
+		return parameter("name", "GlobalSecrets with such names are the control plane's own: it makes them itself, and nobody else changes or deletes them")
 	}
 	return nil
 }

@@ -65,10 +65,6 @@ func TestInsights(t *testing.T) {
 	if diff := cmp.Diff(wantServices[1], one); diff != "" {
 		t.Error(diff)
 	}
-	s.get("/meshes/default/service-insights/nope").wantProblem(t, 404, `"nope"`)
-	s.get("/meshes/nope/service-insights").wantProblem(t, 404, "no mesh")
-	s.get("/mesh-insights/nope").wantProblem(t, 404, "no mesh")
-
 	var g policy.GlobalInsight
 	s.getJSON("/global-insight", &g)
 	if g.Meshes.Total != 2 || g.Policies.Total != 1 || g.Resources[policy.TypeSecret].Total != 2 ||
@@ -80,6 +76,14 @@ func TestInsights(t *testing.T) {
 	if len(list.Items) != 1 || list.Items[0].Name != "m2" {
 		t.Errorf("%+v", list)
 	}
+}
+
+func TestInsightsOfNothing(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.get("/meshes/default/service-insights/nope").wantProblem(t, 404, `"nope"`)
+	s.get("/meshes/nope/service-insights").wantProblem(t, 404, "no mesh")
+	s.get("/mesh-insights/nope").wantProblem(t, 404, "no mesh")
 }
 
 // The types of resources are those that there are paths for, in the words of Kuma's clients.

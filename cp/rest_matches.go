@@ -23,22 +23,28 @@ func (a *api) matchRoutes() []route {
 	return routes
 }
 
-// deciders are the policies of a mesh.
+// deciders are the policies of a mesh. They are for one goroutine.
 type deciders struct {
 	permissions []*policy.TrafficPermission
+	found       map[string][]policy.Resource // by the tags of an inbound: many have the same
 }
 
 func (a *api) deciders(ctx context.Context, mesh string) (deciders, error) {
 	permissions, err := listOf[*policy.TrafficPermission](ctx, a.resources.store, policy.TypeTrafficPermission, mesh)
-	return deciders{permissions}, err
+	return deciders{permissions, map[string][]policy.Resource{}}, err
 }
 
 // of are the policies that decide about an inbound.
 func (ds deciders) of(in *policy.Inbound) []policy.Resource {
-	if p := policy.Match(ds.permissions, in.Tags); p != nil {
-		return []policy.Resource{p}
+	key := fmt.Sprint(in.Tags)
+	found, ok := ds.found[key]
+	if !ok {
+		if p := policy.Match(ds.permissions, in.Tags); p != nil {
+			found = []policy.Resource{p}
+		}
+		ds.found[key] = found
 	}
-	return nil
+	return found
 }
 
 // listMatched answers for a policy with the Dataplanes of which it decides about an inbound.
