@@ -12,10 +12,14 @@ import (
 	"koguma/store"
 )
 
+// storePatience is how long a control plane that starts waits for a Postgres that is away. Whoever started it may try again.
+const storePatience = 30 * time.Second
+
 // PostgresStoreConfig is for the store in a Postgres, which several control planes may share.
 type PostgresStoreConfig struct {
-	Host     string         `json:"host" env:"KUMA_STORE_POSTGRES_HOST"` // or the folder of a unix socket
-	Port     int            `json:"port" env:"KUMA_STORE_POSTGRES_PORT"`
+	// Host is a name, an address, or the folder of a unix socket. Several have commas between them.
+	Host     string         `json:"host" env:"KUMA_STORE_POSTGRES_HOST"`
+	Port     Ports          `json:"port" env:"KUMA_STORE_POSTGRES_PORT"`
 	User     string         `json:"user" env:"KUMA_STORE_POSTGRES_USER"`
 	Password store.Password `json:"password" env:"KUMA_STORE_POSTGRES_PASSWORD"`
 	DBName   string         `json:"dbName" env:"KUMA_STORE_POSTGRES_DB_NAME"`
@@ -46,7 +50,7 @@ type PostgresTLSConfig struct {
 
 func defaultPostgres() PostgresStoreConfig {
 	return PostgresStoreConfig{
-		Host: "127.0.0.1", Port: 15432, User: "kuma", Password: "kuma", DBName: "kuma", DriverName: "pgx",
+		Host: "127.0.0.1", Port: "15432", User: "kuma", Password: "kuma", DBName: "kuma", DriverName: "pgx",
 		ConnectionTimeout: 5, MaxOpenConnections: 50, MaxIdleConnections: 50,
 		MaxConnectionIdleTime:       policy.Duration(30 * time.Minute),
 		MaxConnectionLifetime:       policy.Duration(time.Hour),
@@ -67,12 +71,13 @@ func (c *Config) validatePostgres() error {
 func (p *PostgresStoreConfig) validate() error {
 	modes := []string{store.TLSDisable, store.TLSVerifyNone, store.TLSVerifyCA, store.TLSVerifyFull}
 	t := p.TLS
+	hosts, err := p.hosts()
+	if err != nil {
+		return err
+	}
+	onMachine := slices.ContainsFunc(hosts, func(h store.PostgresHost) bool { return strings.HasPrefix(h.Name, "/") })
 	var key, fault string
 	switch {
-	case p.Host == "":
-		key, fault = "host", "not set; set KUMA_STORE_POSTGRES_HOST"
-	case p.Port < 1 || p.Port > 65535:
-		key, fault = "port", fmt.Sprintf("%d is no port; use 1 to 65535", p.Port)
 	case p.User == "":
 		key, fault = "user", "not set; set KUMA_STORE_POSTGRES_USER"
 	case p.DBName == "":
@@ -95,7 +100,7 @@ func (p *PostgresStoreConfig) validate() error {
 		key, fault = "tls.caPath", "not set, and "+t.Mode+" needs it; set KUMA_STORE_POSTGRES_TLS_CA_PATH"
 	case t.Mode == store.TLSDisable && t.CertPath+t.CAPath != "":
 		key, fault = "tls.mode", "is disable, so that caPath, certPath and keyPath have no effect; set KUMA_STORE_POSTGRES_TLS_MODE to verifyFull"
-	case t.Mode != store.TLSDisable && strings.HasPrefix(p.Host, "/"):
+	case t.Mode != store.TLSDisable && onMachine:
 		key, fault = "tls.mode", "there is no TLS over a unix socket; set KUMA_STORE_POSTGRES_TLS_MODE to disable"
 	default:
 		return nil
@@ -105,9 +110,12 @@ func (p *PostgresStoreConfig) validate() error {
 
 // open reports whether what is sent to Postgres can be read on the way.
 func (p *PostgresStoreConfig) open() bool {
-	a, err := netip.ParseAddr(p.Host)
-	local := strings.HasPrefix(p.Host, "/") || p.Host == "localhost" || err == nil && a.IsLoopback()
-	return p.TLS.Mode == store.TLSDisable && !local
+	hosts, _ := p.hosts() // validated
+	away := func(h store.PostgresHost) bool {
+		a, err := netip.ParseAddr(h.Name)
+		return !strings.HasPrefix(h.Name, "/") && h.Name != "localhost" && (err != nil || !a.IsLoopback())
+	}
+	return p.TLS.Mode == store.TLSDisable && slices.ContainsFunc(hosts, away)
 }
 
 // warnings are what the operator should know of settings that are obeyed. They are fit for anybody.
@@ -134,8 +142,9 @@ func Migrate(ctx context.Context, cfg Config) (from, to int, err error) {
 // postgres is the configuration as the store takes it.
 func (c *Config) postgres() store.PostgresConfig {
 	p := &c.Store.Postgres
+	hosts, _ := p.hosts() // validated
 	return store.PostgresConfig{
-		Host: p.Host, Port: p.Port, User: p.User, Password: p.Password, Database: p.DBName,
+		Hosts: hosts, User: p.User, Password: p.Password, Database: p.DBName,
 		TLSMode: p.TLS.Mode, CAFile: p.TLS.CAPath, CertFile: p.TLS.CertPath, KeyFile: p.TLS.KeyPath,
 		MinConns: p.MinOpenConnections, MaxConns: p.MaxOpenConnections,
 		ConnectTimeout:        time.Duration(p.ConnectionTimeout) * time.Second,
@@ -143,6 +152,7 @@ func (c *Config) postgres() store.PostgresConfig {
 		MaxConnLifetime:       p.MaxConnectionLifetime.Std(),
 		MaxConnLifetimeJitter: p.MaxConnectionLifetimeJitter.Std(),
 		HealthCheckInterval:   p.HealthCheckInterval.Std(),
+		Patience:              storePatience,
 		Log:                   c.logger(),
 	}
 }

@@ -23,18 +23,18 @@ func TestPostgresSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := cp.DefaultConfig().Store.Postgres
-	if p.Host != "127.0.0.1" || p.Port != 15432 || p.User != "kuma" || p.Password != "kuma" || p.DBName != "kuma" || p.TLS.Mode != "disable" ||
+	if p.Host != "127.0.0.1" || p.Port != "15432" || p.User != "kuma" || p.Password != "kuma" || p.DBName != "kuma" || p.TLS.Mode != "disable" ||
 		p.ConnectionTimeout != 5 || p.MaxOpenConnections != 50 || p.MaxConnectionLifetime.Std() != time.Hour {
 		t.Errorf("the defaults are %+v", p)
 	}
-	p.Host, p.Port, p.User, p.Password, p.DBName, p.ConnectionTimeout = "db.internal", 5432, "me", "let me in", "mesh", 7
+	p.Host, p.Port, p.User, p.Password, p.DBName, p.ConnectionTimeout = "db.internal", "5432", "me", "let me in", "mesh", 7
 	p.MinOpenConnections, p.MaxOpenConnections, p.MaxConnectionLifetime = 1, 9, policy.Duration(2*time.Hour)
 	p.TLS = cp.PostgresTLSConfig{Mode: "verifyFull", CAPath: "/ca", CertPath: "/cert", KeyPath: "/key"}
 	if c.Store.Postgres != p {
 		t.Errorf("got %+v, want %+v", c.Store.Postgres, p)
 	}
 	data, err := policy.Encode(c)
-	if err != nil || strings.Contains(string(data), "let me in") || !strings.Contains(string(data), `"password":"*****"`) {
+	if err != nil || strings.Contains(string(data), "let me in") || !strings.Contains(string(data), `"port":5432,"user":"me","password":"*****"`) {
 		t.Errorf("it is shown as %s, %v", data, err)
 	}
 }
@@ -44,8 +44,12 @@ func TestPostgresSettingsRefused(t *testing.T) {
 	t.Parallel()
 	for setting, want := range map[string]string{
 		"HOST=/run/postgresql KUMA_STORE_POSTGRES_TLS_MODE=verifyNone": "set KUMA_STORE_POSTGRES_TLS_MODE to disable",
-		"PORT=70000":                 "store.postgres.port: 70000",
-		"PORT=x":                     "KUMA_STORE_POSTGRES_PORT",
+		"PORT=70000": `store.postgres.port: "70000" is no port`,
+		"PORT=x":     `store.postgres.port: "x" is no port`,
+		"PORT=5432,": "store.postgres.port: there are 2 for 1 hosts",
+		"PORT=1,2,3": "store.postgres.port: there are 3 for 1 hosts",
+		"HOST=a,":    "store.postgres.host: a name between the commas is missing",
+		"HOST=a,/run/postgresql KUMA_STORE_POSTGRES_TLS_MODE=verifyNone": "no TLS over a unix socket",
 		"DRIVER_NAME=postgres":       "use pgx",
 		"CONNECTION_TIMEOUT=5s":      "KUMA_STORE_POSTGRES_CONNECTION_TIMEOUT",
 		"CONNECTION_TIMEOUT=0":       "store.postgres.connectionTimeout",
@@ -75,8 +79,8 @@ func TestPostgresSettingsRefused(t *testing.T) {
 func TestPostgresInPlaintext(t *testing.T) {
 	t.Parallel()
 	for host, warned := range map[string]bool{
-		"db.internal": true, "192.0.2.1": true, "2001:db8::1": true, "localhost.example.com": true,
-		"localhost": false, "127.0.0.1": false, "127.9.9.9": false, "::1": false, "/run/postgresql": false,
+		"db.internal": true, "192.0.2.1": true, "2001:db8::1": true, "localhost.example.com": true, "127.0.0.1,192.0.2.1": true,
+		"localhost": false, "127.0.0.1": false, "127.9.9.9": false, "::1": false, "/run/postgresql": false, "127.0.0.1,localhost": false,
 	} {
 		c := cp.DefaultConfig()
 		c.Store.Type, c.Store.Postgres.Host = cp.StorePostgres, host

@@ -62,6 +62,9 @@ func (c *ControlPlane) Addrs(ctx context.Context) (Addrs, error) {
 // Run serves until the context ends. It returns when all that it started has ended, nil if the context is why.
 func (c *ControlPlane) Run(ctx context.Context) (err error) {
 	s, err := c.openStore(ctx)
+	if ctx.Err() != nil && err != nil {
+		return nil // while it waited for the store
+	}
 	if err != nil {
 		return err
 	}

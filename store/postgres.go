@@ -41,7 +41,7 @@ type postgres struct {
 }
 
 // OpenPostgres returns the store that a Postgres holds, with a schema as [Migrate] makes it. Other processes may have the same
-// store open.
+// store open. A Postgres that is away is waited for, a schema that is missing and a password that is wrong are errors at once.
 //
 // Reads are served from memory, which follows the database at once, and by a second at most where it was not told; a Write
 // sees all that was written before by anybody. While Postgres is away, each Write is an ErrUnavailable, at most five seconds
@@ -58,7 +58,7 @@ func OpenPostgres(ctx context.Context, cfg PostgresConfig) (Store, error) {
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p := &postgres{core: newCore(), address: cfg.address(), pool: pool, log: cfg.logger(), stop: stop, followed: make(chan struct{})}
 	p.core.commit = p.commit
-	conn, err := p.listen(ctx)
+	conn, err := p.await(ctx, cfg.Patience)
 	if err != nil {
 		stop()
 		pool.Close()

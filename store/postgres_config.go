@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,11 +46,16 @@ func (Password) LogValue() slog.Value { return slog.StringValue(hiddenPassword) 
 // MarshalText implements [encoding.TextMarshaler].
 func (Password) MarshalText() ([]byte, error) { return []byte(hiddenPassword), nil }
 
+// PostgresHost is where a server listens.
+type PostgresHost struct {
+	Name string // a name, an address, or the folder of a unix socket, which begins with a slash
+	Port int
+}
+
 // PostgresConfig says where a Postgres is and how to talk to it. Neither the environment nor a password file of libpq is
 // asked.
 type PostgresConfig struct {
-	Host     string // a name, an address, or the folder of a unix socket, which begins with a slash
-	Port     int
+	Hosts    []PostgresHost // which are tried in turn, until one takes writes
 	User     string
 	Password Password
 	Database string
@@ -59,12 +65,15 @@ type PostgresConfig struct {
 	TLSMode                   string
 	CAFile, CertFile, KeyFile string
 
-	MinConns, MaxConns    int // of the pool; one more may be there to listen
-	ConnectTimeout        time.Duration
+	MinConns, MaxConns    int           // of the pool; one more may be there to listen
+	ConnectTimeout        time.Duration // until one has to be there, whichever host it is to
 	MaxConnIdleTime       time.Duration
 	MaxConnLifetime       time.Duration
 	MaxConnLifetimeJitter time.Duration
 	HealthCheckInterval   time.Duration
+
+	// Patience is how long [OpenPostgres] waits for a Postgres that is away.
+	Patience time.Duration
 
 	// Log hears when Postgres is away, and when it is back; nil is [slog.Default].
 	Log *slog.Logger
@@ -72,7 +81,11 @@ type PostgresConfig struct {
 
 // address is what messages call this Postgres.
 func (c *PostgresConfig) address() string {
-	return net.JoinHostPort(c.Host, strconv.Itoa(c.Port))
+	var all []string
+	for _, h := range c.Hosts {
+		all = append(all, net.JoinHostPort(h.Name, strconv.Itoa(h.Port)))
+	}
+	return strings.Join(all, ",")
 }
 
 // connect is one connection.
@@ -97,11 +110,17 @@ func (c *PostgresConfig) pool() (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
+	if len(c.Hosts) == 0 {
+		return nil, errors.New("postgres: there is no host")
+	}
 	conn := p.ConnConfig
-	conn.Host, conn.Port, conn.Fallbacks = c.Host, uint16(c.Port), nil
+	conn.Host, conn.Port, conn.Fallbacks = c.Hosts[0].Name, uint16(c.Hosts[0].Port), nil
+	for _, h := range c.Hosts[1:] {
+		conn.Fallbacks = append(conn.Fallbacks, &pgconn.FallbackConfig{Host: h.Name, Port: uint16(h.Port)})
+	}
 	conn.User, conn.Password, conn.Database = c.User, string(c.Password), c.Database
-	conn.ConnectTimeout = c.ConnectTimeout
-	conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // no standby
+	conn.ConnectTimeout = c.ConnectTimeout / time.Duration(len(c.Hosts)) // each host has its own
+	conn.ValidateConnect = takesWrites
 	limit := strconv.FormatInt(deadline.Milliseconds(), 10)
 	conn.RuntimeParams = map[string]string{
 		"application_name":  "koguma",
@@ -122,10 +141,10 @@ func (c *PostgresConfig) secure(conn *pgx.ConnConfig) error {
 	if c.TLSMode == TLSDisable {
 		return nil
 	}
-	if strings.HasPrefix(c.Host, "/") {
+	if slices.ContainsFunc(c.Hosts, func(h PostgresHost) bool { return strings.HasPrefix(h.Name, "/") }) {
 		return errors.New("postgres: there is no TLS over a unix socket; use TLS mode disable")
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.Host}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: conn.Host}
 	if c.CertFile != "" || c.KeyFile != "" {
 		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 		if err != nil {
@@ -150,6 +169,10 @@ func (c *PostgresConfig) secure(conn *pgx.ConnConfig) error {
 		return fmt.Errorf("postgres: there is no TLS mode %q", c.TLSMode)
 	}
 	conn.TLSConfig = t
+	for _, other := range conn.Fallbacks {
+		other.TLSConfig = t.Clone()
+		other.TLSConfig.ServerName = other.Host
+	}
 	return nil
 }
 

@@ -272,9 +272,9 @@ func TestPostgresOthersWroteMeanwhile(t *testing.T) {
 			cfg := newDatabase(t, p)
 			here := openPostgres(t, cfg)
 			defer closeStore(t, here)
-			way := newWire(t, net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
+			way := newWire(t, net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
 			far := cfg
-			far.Host, far.Port = "127.0.0.1", way.port()
+			far.Hosts = []store.PostgresHost{{Name: "127.0.0.1", Port: way.port()}}
 			there := openPostgres(t, far)
 			defer closeStore(t, there)
 			w := follow(t, there)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -59,7 +58,7 @@ func readNews(ctx context.Context, q querier, since uint64) (news, error) {
 		return news{}, err
 	}
 	if readOnly {
-		return news{}, errors.New("it takes no writes")
+		return news{}, errNoWrites
 	}
 	if n.version < since {
 		return news{}, fmt.Errorf("it is at version %d, and %d was there before: it was restored, or a standby that had not got all "+

@@ -136,7 +136,7 @@ func TestPostgresTLS(t *testing.T) {
 		}
 		cfg.TLSMode, cfg.CAFile, cfg.CertFile, cfg.KeyFile = tt.mode, tt.ca, tt.client[0], tt.client[1]
 		if tt.elsewhere {
-			cfg.Host, cfg.Port = "127.0.0.1", way.port()
+			cfg.Hosts = []store.PostgresHost{{Name: "127.0.0.1", Port: way.port()}}
 		}
 		_, _, err := store.Migrate(t.Context(), cfg)
 		if err == nil {

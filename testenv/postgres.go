@@ -177,7 +177,7 @@ func (p *Postgres) NewDatabase(ctx context.Context) (store.PostgresConfig, error
 	name := fmt.Sprint("kuma", p.databases.Add(1))
 	err := p.Exec(ctx, "postgres", fmt.Sprintf("CREATE DATABASE %s OWNER kuma TEMPLATE template0", name))
 	return store.PostgresConfig{
-		Host: p.Host, Port: p.Port, User: "kuma", Password: PostgresPassword, Database: name, TLSMode: store.TLSDisable,
+		Hosts: []store.PostgresHost{{Name: p.Host, Port: p.Port}}, User: "kuma", Password: PostgresPassword, Database: name, TLSMode: store.TLSDisable,
 		MaxConns: 4, ConnectTimeout: 5 * time.Second, MaxConnIdleTime: time.Minute, MaxConnLifetime: time.Hour,
 		HealthCheckInterval: time.Second, Log: slog.New(slog.DiscardHandler),
 	}, err
@@ -205,7 +205,7 @@ func (m *Mesh) usePostgres() {
 // PostgresEnv is what tells a kuma-cp of a database.
 func PostgresEnv(cfg store.PostgresConfig) []string {
 	return []string{
-		"KUMA_STORE_TYPE=postgres", "KUMA_STORE_POSTGRES_HOST=" + cfg.Host, fmt.Sprint("KUMA_STORE_POSTGRES_PORT=", cfg.Port),
+		"KUMA_STORE_TYPE=postgres", "KUMA_STORE_POSTGRES_HOST=" + cfg.Hosts[0].Name, fmt.Sprint("KUMA_STORE_POSTGRES_PORT=", cfg.Hosts[0].Port),
 		"KUMA_STORE_POSTGRES_USER=" + cfg.User, "KUMA_STORE_POSTGRES_PASSWORD=" + string(cfg.Password), "KUMA_STORE_POSTGRES_DB_NAME=" + cfg.Database,
 	}
 }
