@@ -26,12 +26,14 @@ const channel = "koguma"
 // have written meanwhile, and judges the writes by that; so commits follow each other as if there was one process. One more
 // connection hears of what others write, and reads it.
 //
-// What is in memory is what was in the database at one moment: it is only ever replaced by what was there later.
+// What is in memory is what was in the database at one moment: it is only ever replaced by what was there later, or by what
+// is there when the database itself is another.
 type postgres struct {
 	*core
 	address string
 	pool    *pgxpool.Pool
 	log     *slog.Logger
+	origin  string // of what is in memory; "" before there is anything. Who follows sets it, with the turn
 
 	stop     context.CancelFunc // of following
 	followed chan struct{}      // closed when that has ended
@@ -131,11 +133,14 @@ func (p *postgres) commit(writes []*write) {
 func (p *postgres) transact(writes []*write) error {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
-	return p.exclusively(ctx, func(tx pgx.Tx, newest uint64) error {
-		if newest != p.version {
-			n, err := readNews(ctx, tx, p.version)
+	return p.exclusively(ctx, func(tx pgx.Tx, there mark) error {
+		if known := (mark{p.version, p.origin}); there != known {
+			n, err := readNews(ctx, tx, known)
 			if err != nil {
 				return err
+			}
+			if n.whole {
+				return errAnother // who follows finds out what is in it
 			}
 			p.learn(n)
 		}
@@ -154,9 +159,8 @@ func (p *postgres) transact(writes []*write) error {
 	})
 }
 
-// exclusively runs f with a transaction, which keeps all others from writing, and the newest version there is. What f does
-// not commit is undone.
-func (p *postgres) exclusively(ctx context.Context, f func(tx pgx.Tx, newest uint64) error) (err error) {
+// exclusively is [alone], on a connection of the pool.
+func (p *postgres) exclusively(ctx context.Context, f func(tx pgx.Tx, there mark) error) (err error) {
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -167,23 +171,30 @@ func (p *postgres) exclusively(ctx context.Context, f func(tx pgx.Tx, newest uin
 			hangUp(conn.Conn()) // it may be dead, or that of a server that takes no more writes: the pool drops it
 		}
 	}()
+	return alone(ctx, conn.Conn(), f)
+}
+
+// alone runs f with a transaction, which keeps all others from writing, and where the database is. What f does not commit is
+// undone.
+func alone(ctx context.Context, conn *pgx.Conn, f func(tx pgx.Tx, there mark) error) error {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback(ctx)
-	var newest uint64
-	if err := tx.QueryRow(ctx, "SELECT version FROM store_version FOR UPDATE").Scan(&newest); err != nil {
+	var there mark
+	err = tx.QueryRow(ctx, "SELECT version, "+selectOrigin+" FROM store_version FOR UPDATE").Scan(&there.version, &there.origin)
+	if err != nil {
 		return err
 	}
-	return f(tx, newest)
+	return f(tx, there)
 }
 
 // probe finds out whether a Write could be done.
 func (p *postgres) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	return p.exclusively(ctx, func(pgx.Tx, uint64) error { return nil })
+	return p.exclusively(ctx, func(pgx.Tx, mark) error { return nil })
 }
 
 // newest is the newest version that is in memory.
@@ -275,13 +286,17 @@ func (p *postgres) wait(ctx context.Context, conn *pgx.Conn) error {
 func (p *postgres) refresh(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	n, err := readNews(ctx, conn, p.newest())
+	n, err := readNews(ctx, conn, mark{p.newest(), p.origin})
 	if err != nil {
 		return err
 	}
 	p.turn <- struct{}{}
 	defer func() { <-p.turn }()
+	if n.whole {
+		return alone(ctx, conn, func(tx pgx.Tx, _ mark) error { return p.adopt(ctx, tx) })
+	}
 	p.learn(n)
+	p.origin = n.origin
 	return nil
 }
 

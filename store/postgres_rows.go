@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -17,21 +18,23 @@ type querier interface {
 
 // news is what a database holds that is newer than a version.
 type news struct {
-	version uint64 // the newest there is or was
-	whole   bool   // it is all there is, because it is no longer known what was deleted since
+	mark
+	whole   bool // it is all there is, because what has happened since cannot be told
 	changes []change
 }
 
 // One statement, and so one moment: what a transaction has written is in there wholly or not at all.
 const selectNews = `
-SELECT current_setting('transaction_read_only')::boolean, v.version, v.pruned > $1, coalesce(r.type, ''), coalesce(r.mesh, ''), coalesce(r.name, ''), coalesce(r.version, 0), r.spec
-FROM store_version v
-LEFT JOIN resources r ON r.version > CASE WHEN v.pruned > $1 THEN 0 ELSE $1 END
+WITH now AS (SELECT version, pruned, ` + selectOrigin + ` AS origin FROM store_version),
+v AS (SELECT version, origin, $2 <> '' AND (pruned > $1 OR version < $1 OR origin <> $2) AS whole FROM now)
+SELECT current_setting('transaction_read_only')::boolean, v.version, v.origin, v.whole,
+	coalesce(r.type, ''), coalesce(r.mesh, ''), coalesce(r.name, ''), coalesce(r.version, 0), r.spec
+FROM v LEFT JOIN resources r ON r.version > CASE WHEN v.whole THEN 0 ELSE $1 END
 ORDER BY r.type, r.mesh, r.name`
 
-// readNews reads what is newer than since.
-func readNews(ctx context.Context, q querier, since uint64) (news, error) {
-	rows, err := q.Query(ctx, selectNews, int64(since))
+// readNews reads what is newer than since, or all there is. A standby, which has nothing to say, is an error.
+func readNews(ctx context.Context, q querier, since mark) (news, error) {
+	rows, err := q.Query(ctx, selectNews, int64(since.version), since.origin)
 	if err != nil {
 		return news{}, err
 	}
@@ -41,7 +44,7 @@ func readNews(ctx context.Context, q querier, since uint64) (news, error) {
 	for rows.Next() {
 		var ch change
 		var spec []byte
-		if err := rows.Scan(&readOnly, &n.version, &n.whole, &ch.key.Type, &ch.key.Mesh, &ch.key.Name, &ch.version, &spec); err != nil {
+		if err := rows.Scan(&readOnly, &n.version, &n.origin, &n.whole, &ch.key.Type, &ch.key.Mesh, &ch.key.Name, &ch.version, &spec); err != nil {
 			return news{}, err
 		}
 		if ch.version == 0 {
@@ -59,10 +62,6 @@ func readNews(ctx context.Context, q querier, since uint64) (news, error) {
 	}
 	if readOnly {
 		return news{}, errNoWrites
-	}
-	if n.version < since {
-		return news{}, fmt.Errorf("it is at version %d, and %d was there before: it was restored, or a standby that had not got all "+
-			"has taken over; start kuma-cp again to go on with what it has", n.version, since)
 	}
 	return n, nil
 }
@@ -84,24 +83,7 @@ func (p *postgres) learn(n news) {
 	if n.version <= p.version {
 		return
 	}
-	var changes []change
-	there := map[policy.Key]bool{}
-	for _, ch := range n.changes {
-		there[ch.key] = true
-		if ch.version > p.version {
-			changes = append(changes, ch)
-		}
-	}
-	if n.whole {
-		for _, all := range p.resources {
-			for _, r := range all {
-				if key := r.Metadata().Key(); !there[key] {
-					changes = append(changes, change{key: key, version: n.version})
-				}
-			}
-		}
-	}
-	p.show(n.version, changes)
+	p.show(n.version, slices.DeleteFunc(n.changes, func(ch change) bool { return ch.version <= p.version }))
 }
 
 const upsert = `

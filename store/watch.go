@@ -36,7 +36,7 @@ func newWatch() *Watch {
 // Next returns, at its first call, everything that is in the store, at once and even if that is nothing. Each later
 // call waits for changes and returns them, sorted by key. What one Write changed is always in one call, and what was
 // changed several times in between is there once, as it is now; a deletion may be of something that came and went
-// unseen.
+// unseen. Where the store knows of no change, and has come to a newer version all the same, it returns none.
 //
 // The error is ErrClosed, or that of ctx or the watch's own context. After an error of ctx alone, Next may be called
 // again, and nothing is lost.
@@ -62,7 +62,7 @@ func (w *Watch) take() ([]Event, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
-	if w.begun && len(w.pending) == 0 {
+	if w.begun && len(w.pending) == 0 && w.taken == w.newest {
 		return nil, nil
 	}
 	w.begun = true
