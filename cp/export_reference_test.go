@@ -1,10 +1,14 @@
 package cp
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"koguma/store"
+)
 
 // Metrics describes what /metrics tells.
 func Metrics() prometheus.Collector {
 	m := newMetrics()
-	m.registry.MustRegister(expiries{})
+	m.registry.MustRegister(expiries{}, storeUp(store.NewMemory()))
 	return m.registry
 }

@@ -71,6 +71,7 @@ func away(t *testing.T, m *testenv.Mesh) {
 	}
 	answers(t, 6*time.Second, m.CP.Diagnostics+"/ready", http.StatusServiceUnavailable, "the store does not answer")
 	answers(t, time.Second, m.CP.API+"/meshes/default/dataplanes", http.StatusOK, "backend-1")
+	answers(t, time.Second, m.CP.Diagnostics+"/metrics", http.StatusOK, "koguma_store_up 0")
 	if got := m.Kumactl("inspect", "dataplanes"); strings.Count(got, "Online") != 2 {
 		t.Errorf("the proxies are\n%s", got)
 	}
@@ -80,6 +81,7 @@ func away(t *testing.T, m *testenv.Mesh) {
 func back(t *testing.T, m *testenv.Mesh, name string) {
 	t.Helper()
 	answers(t, 5*time.Second, m.CP.Diagnostics+"/ready", http.StatusOK, "OK")
+	answers(t, time.Second, m.CP.Diagnostics+"/metrics", http.StatusOK, "koguma_store_up 1")
 	if resp := putPermission(t, m, name); resp.StatusCode != http.StatusCreated {
 		t.Errorf("a change is answered %s", resp.Status)
 	}
