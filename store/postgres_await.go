@@ -29,7 +29,7 @@ func (p *postgres) await(ctx context.Context, patience time.Duration) (*pgx.Conn
 	end := time.Now().Add(patience)
 	for pause := resync / 4; ; pause = min(2*pause, 4*resync) {
 		conn, err := p.listen(ctx)
-		if err == nil || !away(err) || ctx.Err() != nil {
+		if err == nil || patience == 0 || !away(err) || ctx.Err() != nil {
 			return conn, err
 		}
 		left := time.Until(end)

@@ -307,6 +307,20 @@ func TestPostgresOthersWroteMeanwhile(t *testing.T) {
 		deleteUnheard(t, p, cfg.Database, name(0))
 		w.until(name(1))
 	})
+	t.Run("what they wrote is gone", func(t *testing.T) {
+		cfg := newDatabase(t, p)
+		s := openPostgres(t, cfg)
+		defer closeStore(t, s)
+		w := follow(t, s)
+		put(t, s, proxy(0, "1"))
+		w.until(name(0))
+		execSQL(t, p, cfg.Database, "UPDATE store_version SET version = version + 10")
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if events, err := w.watch.Next(ctx); len(events) > 0 || err != nil || w.watch.Version() != 11 {
+			t.Errorf("got %v and version %d, %v, want nothing and 11", events, w.watch.Version(), err)
+		}
+	})
 }
 
 // deleteUnheard deletes a resource, and tells nobody.

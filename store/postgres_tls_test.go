@@ -154,6 +154,18 @@ func TestPostgresTLS(t *testing.T) {
 		}
 	}
 
+	// The name of a host is its own, and not that of the one before it.
+	closed, err := testenv.FreePorts(p.Host, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	several := byPassword
+	several.TLSMode, several.CAFile = store.TLSVerifyFull, file(t, ca.RootPEM())
+	several.Hosts = []store.PostgresHost{{Name: p.Host, Port: closed[0]}, {Name: "127.0.0.1", Port: way.port()}}
+	notOpened(t, several, "not 127.0.0.1")
+	several.Hosts = append(several.Hosts, byPassword.Hosts...)
+	closeStore(t, openPostgres(t, several))
+
 	byCertificate.TLSMode = store.TLSVerifyNone
 	notOpened(t, byCertificate, "client certificate")
 	byPassword.TLSMode, byPassword.Password = store.TLSVerifyNone, "wrong-password"
