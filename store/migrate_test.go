@@ -30,7 +30,7 @@ func notOpened(t *testing.T, cfg store.PostgresConfig, want string) error {
 // The schema is made once, however many make it at a time, and nothing is lost by making it again.
 func TestMigrate(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := shared.get(t)
 	cfg, err := p.NewDatabase(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestMigrate(t *testing.T) {
 // What is not ours, or newer than we are, is left alone.
 func TestMigrateRefusals(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := shared.get(t)
 	for sql, want := range map[string]string{
 		"CREATE TABLE resources (name text)":                                                         "in use by something else",
 		"CREATE TABLE schema_version (version integer); INSERT INTO schema_version VALUES (2)":       "run one that is as new",

@@ -266,7 +266,7 @@ func (w *wire) set(cut bool) {
 // Who was away while others wrote gets to know all of it, also deletions that the database has forgotten since.
 func TestPostgresOthersWroteMeanwhile(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := shared.get(t)
 	for _, forgotten := range []bool{false, true} {
 		t.Run("forgotten="+strconv.FormatBool(forgotten), func(t *testing.T) {
 			cfg := newDatabase(t, p)
@@ -333,7 +333,7 @@ func deleteUnheard(t *testing.T, p *testenv.Postgres, database, name string) {
 // A server that takes no writes is not taken for one that does.
 func TestPostgresTakesNoWrites(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := shared.get(t)
 	hangUp := "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'koguma' AND datname = '"
 
 	cfg := newDatabase(t, p)

@@ -35,7 +35,7 @@ func versionOf(t *testing.T, s store.Store) uint64 {
 // A database that is not what it was when it was last seen is gone on with as it is.
 func TestPostgresRestored(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := shared.get(t)
 	t.Run("put back", func(t *testing.T) { testPutBack(t, p) })
 	t.Run("replaced", func(t *testing.T) { testReplaced(t, p) })
 }
@@ -97,7 +97,7 @@ func testReplaced(t *testing.T, p *testenv.Postgres) {
 	s := openPostgres(t, cfg)
 	put(t, s, proxy(0, "1"), proxy(1, "1"))
 	closeStore(t, s)
-	execSQL(t, p, "postgres", "CREATE DATABASE backup TEMPLATE "+cfg.Database)
+	execSQL(t, p, "postgres", "CREATE DATABASE "+cfg.Database+"_then TEMPLATE "+cfg.Database)
 
 	way := newWire(t, net.JoinHostPort(p.Host, strconv.Itoa(p.Port)))
 	far := cfg
@@ -109,7 +109,7 @@ func testReplaced(t *testing.T, p *testenv.Postgres) {
 	w.until(name(0), name(1), name(2))
 	way.set(true)
 	eventually(t, "the store to say that it is alone", faulty(s, ""))
-	for _, sql := range []string{"DROP DATABASE " + cfg.Database, "CREATE DATABASE " + cfg.Database + " TEMPLATE backup"} {
+	for _, sql := range []string{"DROP DATABASE " + cfg.Database, "CREATE DATABASE " + cfg.Database + " TEMPLATE " + cfg.Database + "_then"} {
 		execSQL(t, p, "postgres", sql)
 	}
 	other := openPostgres(t, cfg)

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"koguma/store"
@@ -25,6 +26,36 @@ func startPostgres(t testing.TB, settings ...string) *testenv.Postgres {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// shared is for the tests that do a server no harm.
+var shared sharedPostgres
+
+// sharedPostgres is a server that runs from the first that asks for it until close.
+type sharedPostgres struct {
+	once   sync.Once
+	server *testenv.Postgres
+	err    error
+}
+
+func (s *sharedPostgres) get(t *testing.T) *testenv.Postgres {
+	t.Helper()
+	s.once.Do(func() {
+		if s.server, s.err = testenv.NewPostgres(context.Background()); s.err == nil {
+			s.err = s.server.Start(context.Background())
+		}
+	})
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return s.server
+}
+
+func (s *sharedPostgres) close() error {
+	if s.server == nil {
+		return nil
+	}
+	return s.server.Close()
 }
 
 // newDatabase is an empty store on the server.
@@ -58,7 +89,7 @@ func openPostgres(t testing.TB, cfg store.PostgresConfig) store.Store {
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := shared.get(t)
 	t.Run("alone", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) store.Store { return openPostgres(t, newDatabase(t, p)) })
 	})
