@@ -22,8 +22,12 @@ type mark struct {
 	origin  string
 }
 
-// errAnother says that a database is not the one that memory is a copy of.
-var errAnother = errors.New("it is not the one that it was; what it holds is about to be read")
+var (
+	// errAnother says that a database is not the one that memory is a copy of.
+	errAnother = errors.New("it is not the one that it was; what it holds is about to be read")
+	// errEmpty says that, and that nothing was ever written to it: rather a mistake than what everybody is to go by.
+	errEmpty = errors.New("it is another one, with nothing in it: restore a backup, or start kuma-cp again to begin anew")
+)
 
 // adopt makes memory be what is in the database, which may be another than before. Mostly nothing is lost, and what differs is
 // newer. Where a backup was restored, or a standby has taken over that had not got all, what differs is written again with
@@ -37,6 +41,9 @@ func (p *postgres) adopt(ctx context.Context, tx pgx.Tx) error {
 	if !n.whole { // another process was here first
 		p.learn(n)
 		return nil
+	}
+	if n.version == 0 {
+		return errEmpty
 	}
 	changes := p.differences(n)
 	version, older, err := renew(changes, seen, n.version)

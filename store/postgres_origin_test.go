@@ -90,7 +90,8 @@ func testPutBack(t *testing.T, p *testenv.Postgres) {
 	}
 }
 
-// Another database under the same name is told from the one that was there, even if it has come further.
+// Another database under the same name is told from the one that was there, even if it has come further. One that is empty is
+// not taken for what is meant.
 func testReplaced(t *testing.T, p *testenv.Postgres) {
 	t.Parallel()
 	cfg := newDatabase(t, p)
@@ -109,6 +110,17 @@ func testReplaced(t *testing.T, p *testenv.Postgres) {
 	w.until(name(0), name(1), name(2))
 	way.set(true)
 	eventually(t, "the store to say that it is alone", faulty(s, ""))
+	execSQL(t, p, "postgres", "DROP DATABASE "+cfg.Database)
+	execSQL(t, p, "postgres", "CREATE DATABASE "+cfg.Database+" OWNER kuma")
+	if _, _, err := store.Migrate(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	way.set(false)
+	eventually(t, "the store to say that it is empty", faulty(s, "nothing in it"))
+	if got := len(list(t, s, policy.TypeDataplane)); got != 3 {
+		t.Errorf("%d resources are there, want 3", got)
+	}
+	way.set(true)
 	for _, sql := range []string{"DROP DATABASE " + cfg.Database, "CREATE DATABASE " + cfg.Database + " TEMPLATE " + cfg.Database + "_then"} {
 		execSQL(t, p, "postgres", sql)
 	}
@@ -145,6 +157,9 @@ func TestPostgresHosts(t *testing.T) {
 	for range 2 {
 		p := startPostgres(t)
 		cfg = newDatabase(t, p)
+		s := openPostgres(t, cfg)
+		put(t, s, proxy(9, "1"))
+		closeStore(t, s)
 		hosts, servers = append(hosts, cfg.Hosts...), append(servers, p)
 	}
 	const readOnly = "ALTER DATABASE kuma1 SET default_transaction_read_only = "
@@ -167,7 +182,7 @@ func TestPostgresHosts(t *testing.T) {
 	execSQL(t, servers[0], "postgres", readOnly+"off")
 	eventually(t, "the store to be back", inOrder(s))
 	put(t, s, proxy(1, "1"))
-	if got, want := values(t, s), name(1)+"=1"; got != want {
+	if got, want := values(t, s), name(1)+"=1 "+name(9)+"=1"; got != want {
 		t.Errorf("there is %s, want %s", got, want)
 	}
 }
