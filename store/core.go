@@ -18,6 +18,7 @@ import (
 type core struct {
 	commit func(writes []*write)                        // does the writes, and settles them; called with the turn
 	keep   func(version uint64, changes []change) error // nil: nothing lasts
+	keys   *Keys                                        // seal what is kept
 
 	// turn holds one value while somebody commits. Only that one changes what mu guards, but for watches.
 	turn chan struct{}
@@ -293,7 +294,7 @@ func (b *batch) put(key policy.Key, old, r policy.Resource) (change, error) {
 		created = old.Metadata().CreationTime
 	}
 	b.version++
-	data, kept, err := seal(stamped(r, b.version, created, b.now))
+	data, kept, err := seal(stamped(r, b.version, created, b.now), b.core.keys)
 	if err != nil {
 		return change{}, err
 	}

@@ -40,12 +40,24 @@ type file struct {
 // be read is not opened at all.
 //
 // A Write returns when its changes are on the disk. One that the disk refuses, being full, leaves the store as it was.
-func OpenFile(path string) (Store, error) {
+func OpenFile(path string) (Store, error) { return OpenSealedFile(path, nil) }
+
+// OpenSealedFile is [OpenFile] for a file in which secrets are sealed with keys. Those that are there in clear are read as well.
+// The error is an ErrSealed if something is sealed that keys do not open.
+func OpenSealedFile(path string, keys *Keys) (Store, error) {
+	f, err := openFile(path, keys)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func openFile(path string, keys *Keys) (*file, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
 	f := &file{core: newCore(), path: path}
-	f.keep = f.commit
+	f.keep, f.keys = f.commit, keys
 	err := guard(f.open)
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("store %s is %w: another kuma-cp has it open; stop that one, or give this one a work "+
@@ -56,7 +68,7 @@ func OpenFile(path string) (Store, error) {
 			f.db.Close()
 		}
 		var pathErr *fs.PathError
-		if !errors.As(err, &pathErr) {
+		if !errors.As(err, &pathErr) && !errors.Is(err, ErrSealed) {
 			err = fmt.Errorf("%w; put a sound copy of the file in its place, or move it away to begin with nothing", err)
 		}
 		return nil, fmt.Errorf("store %s cannot be opened: %w", path, err)
@@ -67,11 +79,20 @@ func OpenFile(path string) (Store, error) {
 // open locks the file, makes sure that only this user can read it, and loads it.
 func (f *file) open() error {
 	_, statErr := os.Stat(f.path)
-	db, err := bbolt.Open(f.path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoStatistics: true})
+	var locked *os.File
+	options := boltOptions()
+	options.OpenFile = func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		locked, err = os.OpenFile(path, flag, mode)
+		return locked, err
+	}
+	db, err := bbolt.Open(f.path, 0o600, options)
 	if err != nil {
 		return err
 	}
 	f.db = db
+	if err := f.inPlace(locked); err != nil {
+		return err
+	}
 	if err := os.Chmod(f.path, 0o600); err != nil { // it may have been put there by hand
 		return err
 	}
@@ -84,6 +105,23 @@ func (f *file) open() error {
 		return err
 	}
 	return db.View(f.load)
+}
+
+func boltOptions() *bbolt.Options {
+	return &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoStatistics: true}
+}
+
+// inPlace makes sure that the file that is locked is the one at the path: who had it before may have put another there.
+func (f *file) inPlace(locked *os.File) error {
+	ours, err := locked.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(f.path)
+	if err == nil && !os.SameFile(ours, there) {
+		err = &fs.PathError{Op: "lock", Path: f.path, Err: errors.New("it was replaced meanwhile; start again")}
+	}
+	return err
 }
 
 // init makes a new file ours, and leaves every other alone.
@@ -135,7 +173,7 @@ func (f *file) load(tx *bbolt.Tx) error {
 
 // loadRecord adds the resource that is kept under k to those of its type, of which it has to be the last so far.
 func (f *file) loadRecord(t policy.Type, k, data []byte) error {
-	r, err := unseal(t, data)
+	r, err := unseal(t, data, f.keys)
 	if err != nil {
 		return err
 	}

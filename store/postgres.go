@@ -59,7 +59,7 @@ func OpenPostgres(ctx context.Context, cfg PostgresConfig) (Store, error) {
 	}
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p := &postgres{core: newCore(), address: cfg.address(), pool: pool, log: cfg.logger(), stop: stop, followed: make(chan struct{})}
-	p.core.commit = p.commit
+	p.core.commit, p.keys = p.commit, cfg.Keys
 	conn, err := p.await(ctx, cfg.Patience)
 	if err != nil {
 		stop()
@@ -135,7 +135,7 @@ func (p *postgres) transact(writes []*write) error {
 	defer cancel()
 	return p.exclusively(ctx, func(tx pgx.Tx, there mark) error {
 		if known := (mark{p.version, p.origin}); there != known {
-			n, err := readNews(ctx, tx, known)
+			n, err := readNews(ctx, tx, known, p.keys)
 			if err != nil {
 				return err
 			}
@@ -286,7 +286,7 @@ func (p *postgres) wait(ctx context.Context, conn *pgx.Conn) error {
 func (p *postgres) refresh(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	n, err := readNews(ctx, conn, mark{p.newest(), p.origin})
+	n, err := readNews(ctx, conn, mark{p.newest(), p.origin}, p.keys)
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,9 @@ type PostgresConfig struct {
 	// Patience is how long [OpenPostgres] waits for a Postgres that is away.
 	Patience time.Duration
 
+	// Keys seal what is secret in the database; nil: it is there in clear.
+	Keys *Keys
+
 	// Log hears when Postgres is away, and when it is back; nil is [slog.Default].
 	Log *slog.Logger
 }

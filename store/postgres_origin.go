@@ -34,7 +34,7 @@ var (
 // versions above all that were seen, for those never go back. The caller has the turn, and the lock.
 func (p *postgres) adopt(ctx context.Context, tx pgx.Tx) error {
 	seen := p.version
-	n, err := readNews(ctx, tx, mark{seen, p.origin})
+	n, err := readNews(ctx, tx, mark{seen, p.origin}, p.keys)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (p *postgres) adopt(ctx context.Context, tx pgx.Tx) error {
 		return errEmpty
 	}
 	changes := p.differences(n)
-	version, older, err := renew(changes, seen, n.version)
+	version, older, err := renew(changes, seen, n.version, p.keys)
 	if err != nil {
 		return err
 	}
@@ -85,9 +85,9 @@ func (p *postgres) differences(n news) []change {
 	return changes
 }
 
-// renew gives those of changes that are no newer than seen new versions, above both. It returns them, to be written, and the
-// newest version.
-func renew(changes []change, seen, there uint64) (version uint64, older []change, err error) {
+// renew gives those of changes that are no newer than seen new versions, above both. It returns them, to be written and sealed
+// with keys, and the newest version.
+func renew(changes []change, seen, there uint64, keys *Keys) (version uint64, older []change, err error) {
 	version = max(seen, there)
 	for i := range changes {
 		ch := &changes[i]
@@ -98,7 +98,7 @@ func renew(changes []change, seen, there uint64) (version uint64, older []change
 		ch.version = version
 		if r := ch.resource; r != nil {
 			m := r.Metadata()
-			ch.record, ch.resource, err = seal(stamped(r, version, m.CreationTime, m.ModificationTime))
+			ch.record, ch.resource, err = seal(stamped(r, version, m.CreationTime, m.ModificationTime), keys)
 			if err != nil {
 				return 0, nil, err
 			}

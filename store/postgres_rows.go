@@ -32,8 +32,8 @@ SELECT current_setting('transaction_read_only')::boolean, v.version, v.origin, v
 FROM v LEFT JOIN resources r ON r.version > CASE WHEN v.whole THEN 0 ELSE $1 END
 ORDER BY r.type, r.mesh, r.name`
 
-// readNews reads what is newer than since, or all there is. A standby, which has nothing to say, is an error.
-func readNews(ctx context.Context, q querier, since mark) (news, error) {
+// readNews reads what is newer than since, or all there is, and opens it with keys. A standby, which has nothing to say, is an error.
+func readNews(ctx context.Context, q querier, since mark, keys *Keys) (news, error) {
 	rows, err := q.Query(ctx, selectNews, int64(since.version), since.origin)
 	if err != nil {
 		return news{}, err
@@ -51,7 +51,7 @@ func readNews(ctx context.Context, q querier, since mark) (news, error) {
 			continue // nothing is newer
 		}
 		if spec != nil {
-			if ch.resource, err = unsealRow(ch, spec); err != nil {
+			if ch.resource, err = unsealRow(ch, spec, keys); err != nil {
 				return news{}, fmt.Errorf("%s: %w", ch.key, err)
 			}
 		}
@@ -67,8 +67,8 @@ func readNews(ctx context.Context, q querier, since mark) (news, error) {
 }
 
 // unsealRow is the resource of a row, which has to be the one that the row says it is.
-func unsealRow(row change, spec []byte) (policy.Resource, error) {
-	r, err := unseal(row.key.Type, spec)
+func unsealRow(row change, spec []byte, keys *Keys) (policy.Resource, error) {
+	r, err := unseal(row.key.Type, spec, keys)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ import (
 type record struct {
 	Version  uint64          `json:"version"`
 	Resource policy.Resource `json:"resource"`
+	// Sealed is what [Keys] have taken out of Resource.
+	Sealed []byte `json:"sealed,omitempty"`
 }
 
 // maxKey is how long mesh and name may be together. Every store keeps to it, so that none takes what another would not.
@@ -45,39 +47,55 @@ func recordKey(key policy.Key) []byte {
 	return []byte(strings.ReplaceAll(key.Mesh, "\x00", "\x00\xff") + "\x00" + key.Name)
 }
 
-// seal is the record of r, and r as the record will be read. It refuses what would be read back as something else,
-// such as a string that is not UTF-8: better now than at the next start.
-func seal(r policy.Resource) ([]byte, policy.Resource, error) {
+// seal is the record of r, with what is secret in it sealed by keys, and r as the record will be read. It refuses what would be
+// read back as something else, such as a string that is not UTF-8: better now than at the next start.
+func seal(r policy.Resource, keys *Keys) ([]byte, policy.Resource, error) {
 	key := r.Metadata().Key()
 	data, err := encode(record{Version: r.Metadata().Version, Resource: r})
 	if err != nil {
 		return nil, nil, fmt.Errorf("store: %s cannot be kept: %w", key, err)
 	}
-	kept, err := unseal(key.Type, data)
+	kept, err := unseal(key.Type, data, nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("store: %s cannot be kept: %w", key, err)
 	}
-	again, err := encode(record{Version: kept.Metadata().Version, Resource: kept})
+	rec := record{Version: kept.Metadata().Version, Resource: kept}
+	again, err := encode(rec)
 	if err != nil || !bytes.Equal(data, again) {
 		return nil, nil, fmt.Errorf("store: %s cannot be kept: it would not be read back as it is", key)
 	}
-	return data, kept, nil
+	if keys.hide(&rec) {
+		data, err = encode(rec)
+	}
+	return data, kept, err
 }
 
-// unseal is the resource that a record of type t holds.
-func unseal(t policy.Type, data []byte) (policy.Resource, error) {
-	rec := record{Resource: policy.New(t)}
-	if rec.Resource == nil {
-		return nil, fmt.Errorf("there is no type %q", t)
-	}
-	if err := decode(data, &rec); err != nil {
+// unseal is the resource that a record of type t holds, opened with keys.
+func unseal(t policy.Type, data []byte, keys *Keys) (policy.Resource, error) {
+	rec, err := readRecord(t, data)
+	if err != nil {
 		return nil, err
 	}
+	if err := keys.reveal(&rec); err != nil {
+		return nil, err
+	}
+	return rec.Resource, nil
+}
+
+// readRecord is a record of type t as it is kept.
+func readRecord(t policy.Type, data []byte) (record, error) {
+	rec := record{Resource: policy.New(t)}
+	if rec.Resource == nil {
+		return record{}, fmt.Errorf("there is no type %q", t)
+	}
+	if err := decode(data, &rec); err != nil {
+		return record{}, err
+	}
 	if rec.Resource == nil || rec.Version == 0 || rec.Resource.Metadata().Type != t {
-		return nil, fmt.Errorf("it does not hold a %s with a version", t)
+		return record{}, fmt.Errorf("it does not hold a %s with a version", t)
 	}
 	rec.Resource.Metadata().Version = rec.Version
-	return rec.Resource, nil
+	return rec, nil
 }
 
 // Records are JSON as encoding/json has it, and not as [policy.Decode] takes it: they come from nobody but us, and what
