@@ -258,14 +258,15 @@ func (b *batch) add(ops []Op) error {
 		if err := op.check(key, old); err != nil {
 			return err
 		}
+		b.version = max(b.version, op.restore)
 		switch {
 		case op.Put == nil:
 			if old != nil {
 				b.version++
 				staged[key] = change{key: key, version: b.version}
 			}
-		case old == nil || !Same(old, op.Put):
-			ch, err := b.put(key, old, op.Put)
+		case old == nil || op.restore > 0 || !Same(old, op.Put):
+			ch, err := b.put(key, old, op)
 			if err != nil {
 				return err
 			}
@@ -287,14 +288,17 @@ func (b *batch) find(key policy.Key, staged map[policy.Key]change) policy.Resour
 	return b.core.find(key)
 }
 
-// put is the change that puts r in the place of old.
-func (b *batch) put(key policy.Key, old, r policy.Resource) (change, error) {
-	created := b.now
-	if old != nil {
+// put is the change that does op, a Put, where old is.
+func (b *batch) put(key policy.Key, old policy.Resource, op Op) (change, error) {
+	created, modified := b.now, b.now
+	switch {
+	case op.restore > 0:
+		created, modified = op.Put.Metadata().CreationTime, op.Put.Metadata().ModificationTime
+	case old != nil:
 		created = old.Metadata().CreationTime
 	}
 	b.version++
-	data, kept, err := seal(stamped(r, b.version, created, b.now), b.core.keys)
+	data, kept, err := seal(stamped(op.Put, b.version, created, modified), b.core.keys)
 	if err != nil {
 		return change{}, err
 	}

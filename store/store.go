@@ -52,6 +52,10 @@ type Op struct {
 	Put    policy.Resource
 	Delete policy.Key
 	Expect int64
+
+	// restore is set for what comes from a [Backup]. Then a Put happens even if it changes nothing, and keeps its times. Its
+	// version, as that of a Delete, is greater than this.
+	restore uint64
 }
 
 // Store keeps resources. Its methods may be called from several goroutines at once.
