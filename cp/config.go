@@ -59,6 +59,8 @@ type StoreConfig struct {
 	Type     string              `json:"type" env:"KUMA_STORE_TYPE"`
 	File     FileStoreConfig     `json:"file"`
 	Postgres PostgresStoreConfig `json:"postgres"`
+
+	Encryption EncryptionConfig `json:"encryption"`
 }
 
 // FileStoreConfig is for the store in one file.

@@ -61,7 +61,7 @@ func (c *ControlPlane) Addrs(ctx context.Context) (Addrs, error) {
 
 // Run serves until the context ends. It returns when all that it started has ended, nil if the context is why.
 func (c *ControlPlane) Run(ctx context.Context) (err error) {
-	s, err := c.openStore(ctx)
+	s, err := c.cfg.openSealedStore(ctx)
 	if ctx.Err() != nil && err != nil {
 		return nil // while it waited for the store
 	}
@@ -176,17 +176,6 @@ func (c *ControlPlane) keyring() *keyring {
 	k := newKeyring(c.cfg.DPServer.Authn.DPProxy.DPToken.Validator.UseSecrets)
 	k.open = c.cfg.authnType() == AuthnNone
 	return k
-}
-
-// openStore opens the store that the configuration names.
-func (c *ControlPlane) openStore(ctx context.Context) (store.Store, error) {
-	switch c.cfg.Store.Type {
-	case StoreMemory:
-		return store.NewMemory(), nil
-	case StorePostgres:
-		return store.OpenPostgres(ctx, c.cfg.postgres())
-	}
-	return store.OpenFile(c.cfg.Store.File.Path)
 }
 
 // publishCA writes the certificate of the CA behind the control plane's own into the work directory, for those who dial

@@ -71,7 +71,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRunCommand(), newConfigCommand(), newMigrateCommand(), &cobra.Command{
+	root.AddCommand(newRunCommand(), newConfigCommand(), newMigrateCommand(), newBackupCommand(), newRestoreCommand(), newRekeyCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArgs,

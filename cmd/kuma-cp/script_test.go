@@ -22,6 +22,7 @@ func TestScript(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each program under -race takes a second to end
 			for _, port := range []string{"KUMA_API_SERVER_HTTP_PORT", "KUMA_DP_SERVER_PORT", "KUMA_DIAGNOSTICS_SERVER_PORT", "KUMA_ADMIN_SERVER_LOCAL_PORT"} {
 				env.Setenv(port, "0")
 			}

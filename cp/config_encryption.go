@@ -1,0 +1,73 @@
+package cp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"koguma/store"
+)
+
+// EncryptionConfig is for secrets at rest.
+type EncryptionConfig struct {
+	// KeyFile has the keys that secrets are sealed with in the store, one a line; "" leaves them in clear.
+	KeyFile string `json:"keyFile" env:"KUMA_STORE_ENCRYPTION_KEY_FILE"`
+}
+
+// encryptionKeys are the keys that seal secrets in the store, nil if there are none.
+func (c *Config) encryptionKeys() (*store.Keys, error) {
+	if c.Store.Encryption.KeyFile == "" {
+		return nil, nil
+	}
+	keys, err := store.ReadKeys(c.Store.Encryption.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("store.encryption.keyFile: %w", err)
+	}
+	return keys, nil
+}
+
+// openStore opens the store that the configuration names.
+func (c *Config) openStore(ctx context.Context, keys *store.Keys) (store.Store, error) {
+	switch c.Store.Type {
+	case StoreMemory:
+		return store.NewMemory(), nil
+	case StorePostgres:
+		p := c.postgres()
+		p.Keys = keys
+		return store.OpenPostgres(ctx, p)
+	}
+	return store.OpenSealedFile(c.Store.File.Path, keys)
+}
+
+// openSealedStore opens it with the keys that the configuration names, and says what is not sealed with the first of them.
+func (c *Config) openSealedStore(ctx context.Context) (store.Store, error) {
+	keys, err := c.encryptionKeys()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.openStore(ctx, keys)
+	if err == nil && keys.Stale() > 0 {
+		c.logger().Warn("there are secrets in the store that are in clear, or sealed with an older key: run kuma-cp rekey", "secrets", keys.Stale())
+	}
+	return s, err
+}
+
+// Rekey seals all secrets in the store with the first key of the key file, and returns how many were not.
+func Rekey(ctx context.Context, cfg Config) (n int, err error) {
+	keys, err := cfg.encryptionKeys()
+	switch {
+	case err != nil:
+		return 0, err
+	case cfg.Store.Type == StoreMemory:
+		return 0, errNotKept
+	case keys == nil:
+		return 0, errors.New("store.encryption.keyFile: not set; make a key file (openssl rand -base64 32 >FILE; chmod 600 FILE) " +
+			"and set KUMA_STORE_ENCRYPTION_KEY_FILE")
+	case cfg.Store.Type == StorePostgres:
+		p := cfg.postgres()
+		p.Keys = keys
+		return store.RekeyPostgres(ctx, p)
+	}
+	n, err = store.RekeyFile(cfg.Store.File.Path, keys)
+	return n, cfg.busy(err)
+}
