@@ -40,7 +40,7 @@ func TestInsights(t *testing.T) {
 		DataplanesByType: policy.CountByProxyType{
 			Standard: web, GatewayDelegated: policy.DataplaneCount{Total: 1, Online: 1},
 		},
-		Policies: map[policy.Type]policy.Count{policy.TypeTrafficPermission: {Total: 1}},
+		Policies: map[policy.Type]policy.Count{policy.TypeTrafficPermission: {Total: 1}, policy.TypeMeshTrafficPermission: {}},
 		Versions: policy.CountByVersion{
 			KumaDP: map[string]policy.DataplaneCount{"unknown": all}, Envoy: map[string]policy.DataplaneCount{"unknown": all},
 		},

@@ -2,7 +2,6 @@ package cp
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -23,28 +22,17 @@ func (a *api) matchRoutes() []route {
 	return routes
 }
 
-// deciders are the policies of a mesh. They are for one goroutine.
-type deciders struct {
-	permissions []*policy.TrafficPermission
-	found       map[string][]policy.Resource // by the tags of an inbound: many have the same
-}
-
-func (a *api) deciders(ctx context.Context, mesh string) (deciders, error) {
-	permissions, err := listOf[*policy.TrafficPermission](ctx, a.resources.store, policy.TypeTrafficPermission, mesh)
-	return deciders{permissions, map[string][]policy.Resource{}}, err
-}
-
-// of are the policies that decide about an inbound.
-func (ds deciders) of(in *policy.Inbound) []policy.Resource {
-	key := fmt.Sprint(in.Tags)
-	found, ok := ds.found[key]
-	if !ok {
-		if p := policy.Match(ds.permissions, in.Tags); p != nil {
-			found = []policy.Resource{p}
+// deciding are the policies that decide about an inbound.
+func deciding(permissions policy.Permissions, d *policy.Dataplane, in *policy.Inbound) []policy.Resource {
+	var all []policy.Resource
+	if merged := permissions.Merge(d, in); merged != nil {
+		for _, p := range merged.Permissions {
+			all = append(all, p)
 		}
-		ds.found[key] = found
+	} else if p := permissions.Match(in.Tags); p != nil {
+		all = append(all, p)
 	}
-	return found
+	return all
 }
 
 // listMatched answers for a policy with the Dataplanes of which it decides about an inbound.
@@ -61,7 +49,7 @@ func (a *api) listMatched(k policy.Kind) func(*http.Request) (answer, error) {
 		if _, err := a.resources.store.Get(r.Context(), key); err != nil {
 			return answer{}, err
 		}
-		ds, err := a.deciders(r.Context(), key.Mesh)
+		permissions, err := permissionsOf(r.Context(), a.resources.store, key.Mesh)
 		if err != nil {
 			return answer{}, err
 		}
@@ -70,7 +58,7 @@ func (a *api) listMatched(k policy.Kind) func(*http.Request) (answer, error) {
 			return answer{}, err
 		}
 		found = slices.DeleteFunc(found, func(d policy.Resource) bool {
-			return !q.matches(d) || !ds.decides(key, d.(*policy.Dataplane))
+			return !q.matches(d) || !decides(permissions, key, d.(*policy.Dataplane))
 		})
 		return page(&q, r, found, placeOf, func(d policy.Resource) any {
 			return policy.Meta{Type: policy.TypeDataplane, Mesh: key.Mesh, Name: d.Metadata().Name}
@@ -79,9 +67,9 @@ func (a *api) listMatched(k policy.Kind) func(*http.Request) (answer, error) {
 }
 
 // decides reports whether the policy decides about an inbound of the Dataplane.
-func (ds deciders) decides(key policy.Key, d *policy.Dataplane) bool {
+func decides(permissions policy.Permissions, key policy.Key, d *policy.Dataplane) bool {
 	for i := range d.Networking.Inbound {
-		if slices.ContainsFunc(ds.of(&d.Networking.Inbound[i]), func(p policy.Resource) bool { return p.Metadata().Key() == key }) {
+		if slices.ContainsFunc(deciding(permissions, d, &d.Networking.Inbound[i]), func(p policy.Resource) bool { return p.Metadata().Key() == key }) {
 			return true
 		}
 	}
@@ -102,7 +90,7 @@ func (a *api) listDeciding(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	ds, err := a.deciders(r.Context(), key.Mesh)
+	permissions, err := permissionsOf(r.Context(), a.resources.store, key.Mesh)
 	if err != nil {
 		return answer{}, err
 	}
@@ -111,7 +99,7 @@ func (a *api) listDeciding(r *http.Request) (answer, error) {
 	for i := range d.Networking.Inbound {
 		in := &d.Networking.Inbound[i]
 		matched := map[policy.Type][]policy.Resource{}
-		for _, p := range ds.of(in) {
+		for _, p := range deciding(permissions, d, in) {
 			t := p.Metadata().Type
 			matched[t] = append(matched[t], p)
 		}

@@ -55,5 +55,14 @@ func TestMatches(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	// a MeshTrafficPermission takes the place of those others
+	s.mustPut("/meshes/default/meshtrafficpermissions/m", `{"type":"MeshTrafficPermission","mesh":"default","name":"m","spec":{`+
+		`"targetRef":{"kind":"MeshService","name":"web"},"from":[{"targetRef":{"kind":"Mesh"},"default":{"action":"Allow"}}]}}`)
+	for path, total := range map[string]int{"traffic-permissions/web": 0, "traffic-permissions/all": 1, "meshtrafficpermissions/m": 2} {
+		var got struct{ Total int }
+		if s.getJSON("/meshes/default/"+path+"/_resources/dataplanes", &got); got.Total != total {
+			t.Errorf("%s: %d proxies, want %d", path, got.Total, total)
+		}
+	}
 	s.get("/meshes/default/dataplanes/nope/policies").wantProblem(t, 404, "not found")
 }

@@ -58,8 +58,11 @@ func (k Kind) IsPolicy() bool { return policyOf(k.Type) != nil }
 
 // policyOf describes the policies of that type, nil for what is none.
 func policyOf(t Type) *PolicyDescription {
-	if t == TypeTrafficPermission {
+	switch t {
+	case TypeTrafficPermission:
 		return &PolicyDescription{}
+	case TypeMeshTrafficPermission:
+		return &PolicyDescription{HasFromTargetRef: true, HasRulesTargetRef: true, IsTargetRef: true}
 	}
 	return nil
 }

@@ -35,14 +35,16 @@ func (c *cli) inspectMeshes() *cobra.Command {
 	return cmd
 }
 
-// meshTable has a column for each type of policies.
+// meshTable has a column for each type of policies, the older types first: where Kuma's clients look for them.
 func meshTable(all []policy.MeshInsight) *table {
 	t := &table{header: []string{"MESH", "DATAPLANES"}}
 	var policies []policy.Type
-	for _, d := range policy.Descriptions() {
-		if d.Policy != nil {
-			policies = append(policies, d.Name)
-			t.header = append(t.header, strings.ToUpper(d.PluralDisplayName))
+	for _, byTargetRef := range []bool{false, true} {
+		for _, d := range policy.Descriptions() {
+			if d.Policy != nil && d.Policy.IsTargetRef == byTargetRef {
+				policies = append(policies, d.Name)
+				t.header = append(t.header, strings.ToUpper(d.PluralDisplayName))
+			}
 		}
 	}
 	for i := range all {
