@@ -111,6 +111,7 @@ func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (s *session, a
 		claims:     claims,
 		registered: registered,
 		instance:   metadata(node, "dataplane.instance"),
+		since:      time.Now().UTC(),
 		builder:    a.builder,
 		reconciler: a.reconciler,
 		metrics:    a.metrics,

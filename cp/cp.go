@@ -90,6 +90,7 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 	m := newMetrics()
 	keys := c.keyring()
 	r := newReconciler(s, keys, m, c.log, c.cfg.XDSServer.DataplaneDeregistrationDelay.Std())
+	r.roll.self = c.id
 	m.registry.MustRegister(expiries{cert, r}, storeUp(s))
 	static := &publicKeys{keys: keys, changed: r.judgeTokens, metrics: m, log: c.log}
 	if err := static.load(c.cfg.DPServer.Authn.DPProxy.DPToken.Validator.PublicKeys); err != nil {

@@ -38,18 +38,19 @@ type progress struct {
 // secretState is what a proxy does that has taken a set of secrets: by which authorities it verifies others, and with
 // which certificates it shows itself.
 type secretState struct {
-	roots  []string // fingerprints; nil where it has not asked for roots
-	leaves []leafInUse
-	// rootsAt and leavesAt are when it ACKed that it verifies by other roots than before, and that it shows itself with
+	Roots  []string    `json:"roots,omitempty"` // fingerprints; nil where it has not asked for roots
+	Leaves []leafInUse `json:"leaves,omitempty"`
+	// RootsAt and LeavesAt are when it ACKed that it verifies by other roots than before, and that it shows itself with
 	// certificates of other authorities. They are zero where there was nothing before.
-	rootsAt, leavesAt time.Time
-	blank             bool // it came with nothing from before
+	RootsAt  time.Time `json:"rootsAt,omitzero"`
+	LeavesAt time.Time `json:"leavesAt,omitzero"`
+	Blank    bool      `json:"blank,omitempty"` // it came with nothing from before
 }
 
 // signers are the authorities of the certificates, sorted.
 func (s *secretState) signers() []string {
 	var list []string
-	for _, l := range s.leaves {
+	for _, l := range s.Leaves {
 		list = append(list, l.Authority)
 	}
 	slices.Sort(list)
@@ -59,24 +60,25 @@ func (s *secretState) signers() []string {
 // after dates a state that was ACKed after another one; nil is that nothing is known of before.
 func (s *secretState) after(last *secretState, now time.Time) {
 	switch {
-	case last == nil && s.blank:
+	case last == nil && s.Blank:
 	case last == nil:
-		s.rootsAt, s.leavesAt = now, now
+		s.RootsAt, s.LeavesAt = now, now
 	default:
-		if s.rootsAt = last.rootsAt; !slices.Equal(s.roots, last.roots) {
-			s.rootsAt = now
+		if s.RootsAt = last.RootsAt; !slices.Equal(s.Roots, last.Roots) {
+			s.RootsAt = now
 		}
-		if s.leavesAt = last.leavesAt; !slices.Equal(s.signers(), last.signers()) {
-			s.leavesAt = now
+		if s.LeavesAt = last.LeavesAt; !slices.Equal(s.signers(), last.signers()) {
+			s.LeavesAt = now
 		}
 	}
 }
 
 // leafInUse is a certificate of a service.
 type leafInUse struct {
-	Service, Serial string
-	Authority       string // fingerprint
-	NotAfter        time.Time
+	Service   string    `json:"service"`
+	Serial    string    `json:"serial"`
+	Authority string    `json:"authority"` // fingerprint
+	NotAfter  time.Time `json:"notAfter"`
 }
 
 // deliveredTypes are the types by the names that people know, in the order in which they go out.
@@ -178,8 +180,8 @@ func (d *delivery) observe(e xds.Event, state func() secretState) {
 func (d *delivery) inherit(last secretUse) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.known && last.known {
-		d.states, d.known = append(last.states, d.states...), true
+	if !d.known && last.Known {
+		d.states, d.known = slices.Concat(last.States, d.states), true
 	}
 }
 
@@ -219,23 +221,23 @@ func (d *delivery) secrets() secretUse {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := d.of(xds.TypeSecret)
-	return secretUse{states: slices.Clone(d.states), known: d.known, asked: p.asked, refusal: p.refusal, signing: d.by}
+	return secretUse{States: slices.Clone(d.states), Known: d.known, Asked: p.asked, Refusal: p.refusal, Signing: d.by}
 }
 
 // secretUse is what is known of a proxy's use of secrets.
 type secretUse struct {
-	states  []secretState // that it may be in
-	known   bool          // it is in one of them
-	asked   bool          // for secrets, on the stream that is open
-	refusal string        // of the newest secrets, "" if it did not refuse them
-	signing string        // the authority by which a certificate may be being made for it
-	since   time.Time     // when it was heard of last; zero while it is connected
+	States  []secretState `json:"states,omitempty"`  // that it may be in
+	Known   bool          `json:"known,omitempty"`   // it is in one of them
+	Asked   bool          `json:"asked,omitempty"`   // for secrets, on the stream that is open
+	Refusal string        `json:"refusal,omitempty"` // of the newest secrets, "" if it did not refuse them
+	Signing string        `json:"signing,omitempty"` // the authority by which a certificate may be being made for it
+	Since   time.Time     `json:"since,omitzero"`    // when it was heard of last; zero while it is connected
 }
 
 // over reports whether all certificates that the proxy may use have ended.
 func (u *secretUse) over(now time.Time) bool {
-	for _, s := range u.states {
-		for _, l := range s.leaves {
+	for _, s := range u.States {
+		for _, l := range s.Leaves {
 			if now.Before(l.NotAfter) {
 				return false
 			}
@@ -246,10 +248,10 @@ func (u *secretUse) over(now time.Time) bool {
 
 // all reports whether the proxy is known to do something, whichever of the states it is in.
 func (u *secretUse) all(f func(*secretState) bool) bool {
-	for i := range u.states {
-		if !f(&u.states[i]) {
+	for i := range u.States {
+		if !f(&u.States[i]) {
 			return false
 		}
 	}
-	return u.known
+	return u.Known
 }

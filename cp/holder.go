@@ -28,28 +28,28 @@ func (h holder) lives() bool { return len(h.living) > 0 }
 // before there is one.
 func (h *holder) distrusts(t *policy.Trust, a *policy.TrustedAuthority, now time.Time) *policy.Blocker {
 	return h.must(t, now, "it has not taken the roots of "+a.Backend+" yet", func(s *secretState) bool {
-		return s.roots == nil || slices.Contains(s.roots, a.Fingerprint)
+		return s.Roots == nil || slices.Contains(s.Roots, a.Fingerprint)
 	})
 }
 
 // lags is how the proxy stands in the way of the end of a rotation: it may still trust what is dropped.
 func (h *holder) lags(t *policy.Trust, now time.Time) *policy.Blocker {
 	return h.must(t, now, "it may still trust what was dropped", func(s *secretState) bool {
-		return s.roots == nil || slices.Equal(s.roots, t.Fingerprints())
+		return s.Roots == nil || slices.Equal(s.Roots, t.Fingerprints())
 	})
 }
 
 // must is nil if the proxy is known to be in a state as it should be, or needs none.
 func (h *holder) must(t *policy.Trust, now time.Time, why string, is func(*secretState) bool) *policy.Blocker {
-	if !(h.connected && h.use.asked) && !h.lives() || h.use.all(is) {
+	if !(h.connected && h.use.Asked) && !h.lives() || h.use.all(is) {
 		return nil
 	}
 	switch {
 	case !h.connected:
 		return h.absent(t, h.living)
-	case h.use.refusal != "":
-		why = "it refused its secrets: " + h.use.refusal
-	case !h.use.asked:
+	case h.use.Refusal != "":
+		why = "it refused its secrets: " + h.use.Refusal
+	case !h.use.Asked:
 		why += ", and has not asked for secrets since it connected"
 	}
 	return &policy.Blocker{Proxy: h.name, Why: why}
@@ -63,14 +63,14 @@ func (h *holder) uses(t *policy.Trust, a *policy.TrustedAuthority, now time.Time
 	}
 	mine := slices.DeleteFunc(slices.Clone(h.living), func(c policy.IssuedCertificate) bool { return !of(c.Authority, c.Serial, c.NotAfter) })
 	var busy bool
-	if h.use.known {
-		busy = slices.ContainsFunc(h.use.states, func(s secretState) bool {
-			return slices.ContainsFunc(s.leaves, func(l leafInUse) bool { return of(l.Authority, l.Serial, l.NotAfter) })
+	if h.use.Known {
+		busy = slices.ContainsFunc(h.use.States, func(s secretState) bool {
+			return slices.ContainsFunc(s.Leaves, func(l leafInUse) bool { return of(l.Authority, l.Serial, l.NotAfter) })
 		})
 	} else {
 		busy = len(mine) > 0
 	}
-	if making := h.connected && h.use.signing == a.Fingerprint; !busy && !making {
+	if making := h.connected && h.use.Signing == a.Fingerprint; !busy && !making {
 		return nil
 	}
 	switch {
@@ -78,15 +78,15 @@ func (h *holder) uses(t *policy.Trust, a *policy.TrustedAuthority, now time.Time
 		return h.absent(t, mine)
 	case h.fault != "":
 		return &policy.Blocker{Proxy: h.name, Why: fmt.Sprintf("it has a certificate of %s, and cannot get another: %s", a.Backend, h.fault)}
-	case h.use.refusal != "":
-		return &policy.Blocker{Proxy: h.name, Why: "it refused its secrets: " + h.use.refusal}
+	case h.use.Refusal != "":
+		return &policy.Blocker{Proxy: h.name, Why: "it refused its secrets: " + h.use.Refusal}
 	}
 	return &policy.Blocker{Proxy: h.name, Why: "it may still use a certificate of " + a.Backend}
 }
 
 // absent says that the proxy is not connected, and until when it has certificates.
 func (h *holder) absent(t *policy.Trust, have []policy.IssuedCertificate) *policy.Blocker {
-	b := &policy.Blocker{Proxy: h.name, Why: "not connected since " + clock(h.use.since)}
+	b := &policy.Blocker{Proxy: h.name, Why: "not connected since " + clock(h.use.Since)}
 	var last policy.IssuedCertificate
 	for _, c := range have {
 		if c.NotAfter.After(last.NotAfter) {

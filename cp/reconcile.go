@@ -28,6 +28,7 @@ type reconciler struct {
 	withdrawals *withdrawals
 	rotations   *rotations
 	arrivals    arrivals
+	roll        *roll
 
 	progress progressed
 
@@ -40,7 +41,7 @@ type reconciler struct {
 	last     map[policy.Key]policy.DataplaneInsight // of those that have left
 	known    map[policy.Key]policy.ProxyIdentity    // of those that have left
 	rootEnds map[string]map[string]time.Time        // when the roots end, by mesh and backend
-	vanished map[policy.Key]secretUse               // of those that may still be there
+	vanished map[policy.Key]sighting                // of those that may still be there
 	endings  map[policy.Key]ending                  // of those that have left
 	joined   []*session
 	ready    []settlement
@@ -80,8 +81,9 @@ func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, dela
 		index: newIndex(), synced: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: map[policy.Key]*session{}, last: map[policy.Key]policy.DataplaneInsight{},
 		known: map[policy.Key]policy.ProxyIdentity{}, rootEnds: map[string]map[string]time.Time{},
-		vanished: map[policy.Key]secretUse{}, endings: map[policy.Key]ending{},
+		vanished: map[policy.Key]sighting{}, endings: map[policy.Key]ending{},
 	}
+	r.roll = newRoll(r, r.signal)
 	r.index.connected = func(key policy.Key) bool { return r.connected(key) != nil }
 	r.withdrawals = newWithdrawals(s, r.ledger, k.isRevoked, log)
 	r.rotations = &rotations{
@@ -98,7 +100,7 @@ func (r *reconciler) join(s *session) {
 	if older != nil {
 		s.delivery.inherit(older.delivery.secrets())
 	} else {
-		s.delivery.inherit(r.vanished[s.key])
+		s.delivery.inherit(r.vanished[s.key].Uses)
 		delete(r.vanished, s.key)
 	}
 	r.sessions[s.key] = s
@@ -106,6 +108,7 @@ func (r *reconciler) join(s *session) {
 	r.joined = append(r.joined, s)
 	r.metrics.sessions.Set(float64(len(r.sessions)))
 	r.mu.Unlock()
+	r.roll.touch(s.key)
 	if older != nil {
 		reason := "a newer stream has taken over %s; two proxies must not share a name"
 		if s.instance != "" && s.instance == older.instance {
@@ -121,6 +124,7 @@ func (r *reconciler) settled(s *session, d *policy.Dataplane) {
 	r.mu.Lock()
 	r.ready = append(r.ready, settlement{s, d})
 	r.mu.Unlock()
+	r.roll.touch(s.key)
 	r.signal()
 }
 
@@ -136,12 +140,11 @@ func (r *reconciler) part(s *session, left, out bool) {
 		r.known[s.key] = parted(id)
 		r.parted = append(r.parted, parting{s, left, out})
 		r.endings[s.key] = ending
-		use := s.delivery.secrets()
-		use.since = time.Now()
-		r.vanished[s.key] = use
+		r.vanished[s.key] = s.goneBy(left, out)
 	}
 	r.metrics.sessions.Set(float64(len(r.sessions)))
 	r.mu.Unlock()
+	r.roll.touch(s.key)
 	r.signal()
 	r.rotations.look(s.key.Mesh)
 }
@@ -243,6 +246,7 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan batch, leavers *de
 			r.survey(now)
 		}
 		r.progress.come(version, waiting)
+		r.roll.progressed(version)
 		if len(waiting) > 0 && pause == nil {
 			pause = time.After(max(minPause, time.Until(rested)))
 		}

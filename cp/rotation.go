@@ -81,7 +81,7 @@ func (o *outlook) step(all []holder, force bool, now time.Time) step {
 	case signs != known:
 		waits := blockers(all, func(h *holder) *policy.Blocker { return h.distrusts(t, known, now) })
 		if len(waits) == 0 {
-			waits = handshakes(all, func(s *secretState) time.Time { return s.rootsAt }, now)
+			waits = handshakes(all, func(s *secretState) time.Time { return s.RootsAt }, now)
 		}
 		return o.pass(policy.StageTrustBoth, waits, force, now, func() *policy.Trust {
 			return o.next(policy.StageIssue, now, func(n *policy.Trust) { n.Issuing = target.Fingerprint })
@@ -132,7 +132,7 @@ func (o *outlook) drop(all []holder, force bool, now time.Time) step {
 			}
 			users := blockers(all, func(h *holder) *policy.Blocker { return h.uses(o.trust, &a, now) })
 			if len(users) == 0 {
-				users = handshakes(all, func(s *secretState) time.Time { return s.leavesAt }, now)
+				users = handshakes(all, func(s *secretState) time.Time { return s.LeavesAt }, now)
 			}
 			waits = append(waits, users...)
 			return len(users) == 0 || force
@@ -155,8 +155,8 @@ func (o *outlook) drop(all []holder, force bool, now time.Time) step {
 func handshakes(all []holder, changed func(*secretState) time.Time, now time.Time) []policy.Blocker {
 	var last time.Time
 	for i := range all {
-		for j := range all[i].use.states {
-			if at := changed(&all[i].use.states[j]); at.After(last) {
+		for j := range all[i].use.States {
+			if at := changed(&all[i].use.States[j]); at.After(last) {
 				last = at
 			}
 		}

@@ -241,8 +241,8 @@ func (r *rotations) holders(mesh string, t *policy.Trust, now time.Time) []holde
 	var all []holder
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		h := uses[name]
-		if !h.connected && h.use.since.Before(r.started) {
-			h.use.since = r.started
+		if !h.connected && h.use.Since.Before(r.started) {
+			h.use.Since = r.started
 		}
 		all = append(all, holder{
 			name: name, living: living[name], withdrawn: withdrawn, use: h.use, connected: h.connected, fault: h.fault,

@@ -30,6 +30,7 @@ type session struct {
 	// registered is whether the proxy brought its Dataplane along, which then goes when it leaves.
 	registered bool
 	instance   string // which run of the agent this is, "" if there is none
+	since      time.Time
 	builder    *xds.Builder
 	reconciler *reconciler
 	metrics    *metrics
@@ -39,7 +40,8 @@ type session struct {
 	delivery   delivery
 	taken      taken
 
-	speaks atomic.Bool // the proxy dials under mTLS
+	speaks atomic.Bool   // the proxy dials under mTLS
+	whole  atomic.Uint64 // the version of the Dataplane that it has taken wholly, 0 if none yet
 	// The stream's goroutine's own.
 	ids      identities
 	leaf     *svid // of the first service, as the insight has it
@@ -64,6 +66,7 @@ type session struct {
 	expiry  *time.Timer // ends the session with its token
 
 	presented presented // guarded by mu
+	takes     string    // guarded by mu: the mode of the listeners that it is known to use, "" where that may be plaintext
 }
 
 // making is what a proxy's configuration is made from, besides its view.
@@ -157,9 +160,9 @@ func (s *session) build(view *xds.View, auth *trust) {
 
 // use is what the proxy does that has taken the newest secrets that it asked for.
 func (s *session) use() secretState {
-	u := secretState{leaves: s.ids.inUse(), blank: s.ids.public != nil && !s.ids.came}
+	u := secretState{Leaves: s.ids.inUse(), Blank: s.ids.public != nil && !s.ids.came}
 	if s.ids.asked[xds.CASecretName(s.key.Mesh)] {
-		u.roots = s.trusted
+		u.Roots = s.trusted
 	}
 	return u
 }
@@ -264,6 +267,14 @@ func (s *session) Observe(e xds.Event) {
 	if e.Kind == xds.Acked {
 		s.taken.acked(e.Type, e.Version)
 	}
+	if e.Type == xds.TypeListener && s.of != nil {
+		switch {
+		case e.Kind == xds.Sent && !s.of.MTLS:
+			s.listens("")
+		case e.Kind == xds.Acked && s.of.Mode != policy.ModePermissive:
+			s.listens(s.of.Mode)
+		}
+	}
 	s.present(e)
 	s.delivery.observe(e, s.use)
 	if e.Type == xds.TypeSecret && e.Kind != xds.Sent {
@@ -288,6 +299,7 @@ func (s *session) settle() {
 		return
 	}
 	s.settled = d
+	s.whole.Store(d.Version)
 	s.reconciler.settled(s, d)
 }
 

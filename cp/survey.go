@@ -24,6 +24,7 @@ func (r *reconciler) retired(key policy.Key) {
 	r.mu.Lock()
 	delete(r.vanished, key)
 	r.mu.Unlock()
+	r.roll.touch(key)
 	r.rotations.look(key.Mesh)
 }
 
@@ -34,7 +35,8 @@ func (r *reconciler) heard(mesh string, living map[string][]policy.IssuedCertifi
 	defer r.mu.Unlock()
 	now := time.Now()
 	all := map[string]heard{}
-	for key, use := range r.vanished {
+	for key, last := range r.vanished {
+		use := last.Uses
 		switch {
 		case key.Mesh != mesh:
 		case use.over(now) && len(living[key.Name]) == 0:

@@ -86,6 +86,7 @@ func (m *meshIndex) inPlaintext(service string) bool {
 
 // hears notes that the proxy of a session takes mTLS, as well as plaintext.
 func (r *reconciler) hears(s *session) {
+	s.listens(policy.ModePermissive)
 	r.mu.Lock()
 	r.hearing = append(r.hearing, s)
 	r.mu.Unlock()
@@ -170,5 +171,20 @@ func (s *session) dials(e xds.Event) {
 	}
 	if s.speaks.Swap(speaks) && !speaks {
 		s.reconciler.silent(s.key)
+	}
+}
+
+// listens notes which mode the proxy is known to listen in, "" for none, so far as it was sent that. An ACK says nothing of
+// permissive listeners: that they are in use, the agent reports.
+func (s *session) listens(mode string) {
+	if s.of == nil || !s.of.MTLS {
+		mode = ""
+	}
+	s.mu.Lock()
+	same := s.takes == mode
+	s.takes = mode
+	s.mu.Unlock()
+	if !same {
+		s.reconciler.roll.touch(s.key)
 	}
 }
