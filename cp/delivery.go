@@ -115,14 +115,17 @@ func (d *delivery) looked(clear bool) {
 	d.unclear = !clear
 }
 
-// signing notes that a certificate of this authority may be being made for the proxy, or that none is.
-func (d *delivery) signing(auth *trust, lacks bool) {
+// signing notes that a certificate of this authority may be being made for the proxy, or that none is. It reports whether that is
+// new.
+func (d *delivery) signing(auth *trust, lacks bool) (changed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	last := d.by
 	d.by, d.lacks = "", auth != nil && lacks
 	if d.lacks {
 		d.by = auth.fingerprint
 	}
+	return d.by != last
 }
 
 // built notes what the proxy should have; latest is whether that follows from the newest view.
@@ -176,13 +179,15 @@ func (d *delivery) observe(e xds.Event, state func() secretState) {
 	}
 }
 
-// inherit has the session of a proxy begin with what is known from the one before.
-func (d *delivery) inherit(last secretUse) {
+// inherit has the session of a proxy begin with what is known from the one before. It reports whether that makes a difference.
+func (d *delivery) inherit(last secretUse) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.known && last.Known {
-		d.states, d.known = slices.Concat(last.States, d.states), true
+	if d.known || !last.Known {
+		return false
 	}
+	d.states, d.known = slices.Concat(last.States, d.states), true
+	return true
 }
 
 // stillMaking is why a proxy lacks what it was not sent yet.

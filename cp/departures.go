@@ -41,22 +41,32 @@ func newDepartures(r *reconciler) *departures {
 // expect notes that the proxy is gone.
 func (d *departures) expect(key policy.Key, left bool) {
 	at := time.Now()
-	if !left {
+	switch {
+	case !left:
 		at = at.Add(d.reconciler.delay)
+	case !d.reconciler.roll.alone():
+		at = at.Add(moveTime)
 	}
 	d.set(key, departure{at, left})
 }
 
-// expectBack notes that no proxy in the index is connected yet.
+// expectBack notes that no proxy in the index is connected yet, but for those that are already waited for.
 func (d *departures) expectBack(x *index) {
 	at := time.Now().Add(d.reconciler.delay + restartGrace)
 	for _, m := range x.meshes {
 		for _, p := range m.dataplanes {
-			if p.Labels[labelLifetime] == lifetimeSession {
+			if p.Labels[labelLifetime] == lifetimeSession && !d.waitsFor(p.Key()) {
 				d.set(p.Key(), departure{at: at})
 			}
 		}
 	}
+}
+
+func (d *departures) waitsFor(key policy.Key) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.due[key]
+	return ok
 }
 
 func (d *departures) set(key policy.Key, when departure) {
@@ -109,10 +119,15 @@ func (d *departures) run(ctx context.Context) error {
 	}
 }
 
-// remove sees to a proxy that has not come back. If it is just coming, that is looked at again later.
+// remove sees to a proxy that has not come back. If it is just coming, or may be connected to a control plane that does not answer,
+// that is looked at again later.
 func (d *departures) remove(ctx context.Context, key policy.Key, left bool) error {
+	if !d.reconciler.roll.complete() {
+		d.set(key, departure{time.Now().Add(retryRemoval), left})
+		return nil
+	}
 	done, err := d.reconciler.arrivals.remove(key, func() error {
-		if d.reconciler.connected(key) != nil {
+		if d.reconciler.there(key) {
 			return nil
 		}
 		if left {

@@ -10,7 +10,7 @@ import (
 
 // leave takes the instances of a proxy away from others, although its Dataplane stays.
 func (m *meshIndex) leave(d *policy.Dataplane) {
-	m.away[d.Name] = true
+	m.away[d.Name], m.left[d.Name] = true, true
 	m.place(d, d)
 }
 
@@ -21,6 +21,7 @@ func (m *meshIndex) enter(d *policy.Dataplane) bool {
 		return false
 	}
 	delete(m.away, d.Name)
+	delete(m.left, d.Name)
 	delete(m.former, d.Name)
 	m.place(d, d)
 	return true

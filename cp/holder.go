@@ -11,7 +11,8 @@ import (
 	"koguma/policy"
 )
 
-// holder is a proxy that has a certificate of the mesh, or verifies those of others, as far as is known.
+// holder is a proxy that has a certificate of the mesh, or verifies those of others, as far as is known; or those of a control plane
+// that does not say which it has.
 type holder struct {
 	name      string
 	living    []policy.IssuedCertificate // that it has, by the ledger
@@ -19,6 +20,7 @@ type holder struct {
 	use       secretUse
 	connected bool
 	fault     string // why it has no certificate, as far as that is on this side
+	unknown   string // why it is not known which proxies there are, and how they stand; "" for one proxy
 }
 
 // lives reports whether the proxy has a certificate that is good.
@@ -41,6 +43,9 @@ func (h *holder) lags(t *policy.Trust, now time.Time) *policy.Blocker {
 
 // must is nil if the proxy is known to be in a state as it should be, or needs none.
 func (h *holder) must(t *policy.Trust, now time.Time, why string, is func(*secretState) bool) *policy.Blocker {
+	if h.unknown != "" {
+		return &policy.Blocker{Why: h.unknown}
+	}
 	if !(h.connected && h.use.Asked) && !h.lives() || h.use.all(is) {
 		return nil
 	}
@@ -58,6 +63,9 @@ func (h *holder) must(t *policy.Trust, now time.Time, why string, is func(*secre
 // uses is how the proxy stands in the way of the dropping of an authority: it has a certificate of it in use, or may have.
 // The latest that it has ACKed is what it uses; who was never heard of may use any that was not withdrawn.
 func (h *holder) uses(t *policy.Trust, a *policy.TrustedAuthority, now time.Time) *policy.Blocker {
+	if h.unknown != "" {
+		return &policy.Blocker{Why: h.unknown}
+	}
 	of := func(authority, serial string, notAfter time.Time) bool {
 		return authority == a.Fingerprint && now.Before(notAfter) && !h.withdrawn[serial]
 	}

@@ -15,7 +15,7 @@ type index struct {
 	meshes map[string]*meshIndex
 	// live is whether the whole store was taken in: what is new from then on is new to everybody.
 	live bool
-	// connected reports whether a proxy has a session; nil if none has.
+	// connected reports whether a proxy has a session, at any control plane; nil if none has.
 	connected func(policy.Key) bool
 }
 
@@ -33,8 +33,10 @@ type meshIndex struct {
 	endpoints map[string]*xds.Endpoints // by cluster
 	changed   map[string]bool           // the clusters whose endpoints may have changed since
 	away      map[string]bool           // the Dataplanes, by name, whose proxies have left or are not there yet
+	left      map[string]bool           // ... whose proxies have left
 	deaf      map[string]bool           // ... whose proxies may not take mTLS yet
 	speaking  map[string]bool           // ... whose proxies dial under mTLS and are to stop; nil if none are to
+	settling  bool                      // all of them have, here and at other control planes
 	permitted map[string]verdict        // by what decides about an inbound
 	arranged  *policy.Permissions       // all permissions; nil where they have changed since
 
@@ -75,6 +77,7 @@ func (x *index) at(mesh string) *meshIndex {
 			endpoints:   map[string]*xds.Endpoints{},
 			changed:     map[string]bool{},
 			away:        map[string]bool{},
+			left:        map[string]bool{},
 			permitted:   map[string]verdict{},
 			opened:      map[string]*opened{},
 			kept:        map[string]*opened{},
@@ -124,6 +127,7 @@ func (x *index) apply(e store.Event) (mayWait bool) {
 		switch d := m.dataplanes[e.Key.Name]; {
 		case d == nil:
 			delete(m.away, e.Key.Name)
+			delete(m.left, e.Key.Name)
 			delete(m.former, e.Key.Name)
 			delete(m.barred, e.Key.Name)
 			delete(m.deaf, e.Key.Name)

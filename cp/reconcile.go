@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"koguma/policy"
 	"koguma/store"
@@ -49,6 +47,7 @@ type reconciler struct {
 	hearing  []*session
 	silenced []policy.Key
 	off      []*policy.Mesh // whose time has come
+	leaving  []policy.Key
 }
 
 // settlement is that the proxy of a session has taken all of a Dataplane.
@@ -84,10 +83,10 @@ func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, dela
 		vanished: map[policy.Key]sighting{}, endings: map[policy.Key]ending{},
 	}
 	r.roll = newRoll(r, r.signal)
-	r.index.connected = func(key policy.Key) bool { return r.connected(key) != nil }
+	r.index.connected = r.there
 	r.withdrawals = newWithdrawals(s, r.ledger, k.isRevoked, log)
 	r.rotations = &rotations{
-		store: s, ledger: r.ledger, heard: r.heard, log: log, metrics: m, started: time.Now(),
+		store: s, ledger: r.ledger, heard: r.heard, silence: r.roll.silence, log: log, metrics: m, started: time.Now(),
 		wake: make(chan struct{}, 1), meshes: map[string]*course{},
 	}
 	return r
@@ -95,14 +94,14 @@ func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, dela
 
 // join adds a session. The newest of a proxy is the one that counts.
 func (r *reconciler) join(s *session) {
+	elsewhere, _, _ := r.roll.sight(s.key)
 	r.mu.Lock()
-	older := r.sessions[s.key]
+	older, last := r.sessions[s.key], r.vanished[s.key]
 	if older != nil {
-		s.delivery.inherit(older.delivery.secrets())
-	} else {
-		s.delivery.inherit(r.vanished[s.key].Uses)
-		delete(r.vanished, s.key)
+		last = older.sighting()
 	}
+	s.begin(&last, &elsewhere)
+	delete(r.vanished, s.key)
 	r.sessions[s.key] = s
 	delete(r.endings, s.key)
 	r.joined = append(r.joined, s)
@@ -110,11 +109,7 @@ func (r *reconciler) join(s *session) {
 	r.mu.Unlock()
 	r.roll.touch(s.key)
 	if older != nil {
-		reason := "a newer stream has taken over %s; two proxies must not share a name"
-		if s.instance != "" && s.instance == older.instance {
-			reason = "%s has a newer stream"
-		}
-		older.end(status.Errorf(codes.AlreadyExists, reason, s.key))
+		older.end(takenOver(older, s.instance))
 	}
 	r.signal()
 }
@@ -219,6 +214,9 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan batch, leavers *de
 			version = b.version
 			for _, e := range b.events {
 				r.take(ctx, e, now, waiting)
+				if e.Key.Type == policy.TypeDataplane {
+					r.hearOf(e.Key, now, waiting, leavers)
+				}
 			}
 			if first {
 				first, r.index.live = false, true
@@ -227,6 +225,7 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan batch, leavers *de
 			}
 		case <-r.wake:
 			r.comeAndGo(now, waiting, leavers)
+			r.hearOthers(now, waiting, leavers)
 			r.switchOver(now)
 		case <-pause:
 			now, waiting, pause = waiting, map[string]bool{}, nil
@@ -236,6 +235,7 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan batch, leavers *de
 					now[name] = true
 				}
 			}
+			r.suppose(waiting)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -310,8 +310,8 @@ func (r *reconciler) forget(key policy.Key) {
 // comeAndGo sees to those that joined and parted.
 func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures) {
 	r.mu.Lock()
-	joined, ready, parted := r.joined, r.ready, r.parted
-	r.joined, r.ready, r.parted = nil, nil, nil
+	joined, ready, parted, leaving := r.joined, r.ready, r.parted, r.leaving
+	r.joined, r.ready, r.parted, r.leaving = nil, nil, nil, nil
 	r.mu.Unlock()
 	for _, p := range parted {
 		key := p.session.key
@@ -319,16 +319,23 @@ func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures
 			continue
 		}
 		r.silent(key)
-		if p.session.registered || p.left {
+		moved := r.movedOn(p.session)
+		if !moved && (p.session.registered || p.left) {
 			leavers.expect(key, p.left)
 		}
 		switch d := r.index.at(key.Mesh).dataplanes[key.Name]; {
 		case d == nil:
 			r.forget(key)
-		case p.left || p.out:
+		case moved:
+		case p.out || p.left && r.roll.alone():
 			r.index.at(key.Mesh).leave(d)
 			now[key.Mesh] = true
+		case p.left:
+			r.leaveSoon(key)
 		}
+	}
+	for _, key := range leaving {
+		r.leave(key, now)
 	}
 	for _, s := range joined {
 		if r.connected(s.key) != s {

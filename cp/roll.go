@@ -2,9 +2,8 @@ package cp
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"koguma/policy"
@@ -18,15 +17,17 @@ import (
 type roll struct {
 	self string // the instance id of this control plane
 	own  sighter
-	wake func() // called when there is something in news
+	wake func() // called when something was heard
 
-	mu       sync.Mutex
-	progress uint64
-	cursors  map[*rollCursor]bool
-	peers    map[string]*peerRoll
-	bygone   map[policy.Key]sighting // of proxies whose control plane is no more
-	news     map[policy.Key]bool     // what was heard of, and not looked at since
-	losses   int                     // how many peers were lost, and that was not looked at since
+	followers atomic.Int32 // how many cursors there are
+	mu        sync.Mutex
+	progress  uint64
+	cursors   map[*rollCursor]bool
+	peers     map[string]*peerRoll
+	bygone    map[policy.Key]sighting // of proxies whose control plane is no more
+	news      map[policy.Key]bool     // what was heard of, and not looked at since
+	heard     bool                    // something was, and not looked at since
+	loss      bool                    // a peer was lost, and that was not looked at since
 }
 
 // sighter is what a roll tells others of.
@@ -82,6 +83,7 @@ func (r *roll) follow() *rollCursor {
 	c := &rollCursor{roll: r, ready: make(chan struct{}, 1), full: true, dirty: map[policy.Key]bool{}}
 	r.mu.Lock()
 	r.cursors[c] = true
+	r.followers.Add(1)
 	r.mu.Unlock()
 	all := r.own.sighted() // who comes from now on is told to the cursor
 	r.mu.Lock()
@@ -95,7 +97,10 @@ func (r *roll) follow() *rollCursor {
 func (c *rollCursor) close() {
 	c.roll.mu.Lock()
 	defer c.roll.mu.Unlock()
-	delete(c.roll.cursors, c)
+	if c.roll.cursors[c] {
+		delete(c.roll.cursors, c)
+		c.roll.followers.Add(-1)
+	}
 }
 
 // next waits until there is something to tell, or for the end of the context, whose error it returns then. What changed more
@@ -142,6 +147,9 @@ func (c *rollCursor) take() (u rollUpdate, ok bool) {
 
 // touch notes that there is something else to tell of a proxy.
 func (r *roll) touch(key policy.Key) {
+	if r.followers.Load() == 0 {
+		return // and who follows from now on asks for all
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for c := range r.cursors {
@@ -184,8 +192,7 @@ func (r *roll) unheard(peer, address string, since time.Time) {
 	if p.unheard.IsZero() {
 		p.unheard = since
 	}
-	r.mu.Unlock()
-	r.wake()
+	r.tell()
 }
 
 // hear takes in what a control plane tells that was made known by unheard. Of another one nothing is believed.
@@ -208,6 +215,12 @@ func (r *roll) hear(peer string, u rollUpdate) {
 		p.complete(r.news)
 		p.progress, p.unheard = u.Progress, time.Time{}
 	}
+	r.tell()
+}
+
+// tell has what was heard looked at. It gives the lock back.
+func (r *roll) tell() {
+	r.heard = true
 	r.mu.Unlock()
 	r.wake()
 }
@@ -259,32 +272,6 @@ func (r *roll) lost(peer string) {
 		}
 		r.news[key] = true
 	}
-	r.losses++
-	r.mu.Unlock()
-	r.wake()
-}
-
-// alone reports whether there is no other control plane.
-func (r *roll) alone() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.peers) == 0
-}
-
-// silence is why it is not known how the proxies of others stand that have been offered what follows from a version of the
-// store, a reason for each control plane; empty if it is known.
-func (r *roll) silence(version uint64) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var why []string
-	for _, p := range r.peers {
-		switch {
-		case !p.unheard.IsZero():
-			why = append(why, fmt.Sprintf("control plane %s does not answer since %s", p.address, clock(p.unheard)))
-		case p.progress < version:
-			why = append(why, fmt.Sprintf("control plane %s has not given its proxies the newest configuration yet", p.address))
-		}
-	}
-	slices.Sort(why)
-	return why
+	r.loss = true
+	r.tell()
 }

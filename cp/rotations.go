@@ -20,6 +20,7 @@ type rotations struct {
 	store   store.Store
 	ledger  *ledger
 	heard   func(mesh string, living map[string][]policy.IssuedCertificate) map[string]heard
+	silence func(version uint64) []string // of other control planes, that do not say how their proxies stand since then
 	log     *slog.Logger
 	metrics *metrics
 	started time.Time
@@ -239,6 +240,11 @@ func (r *rotations) holders(mesh string, t *policy.Trust, now time.Time) []holde
 		names[name] = true
 	}
 	var all []holder
+	if t != nil {
+		for _, why := range r.silence(t.Version) {
+			all = append(all, holder{unknown: why})
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		h := uses[name]
 		if !h.connected && h.use.Since.Before(r.started) {

@@ -171,7 +171,9 @@ func (s *session) use() secretState {
 func (s *session) identify(m making) {
 	secrets, err := s.ids.secrets(s.ctx, m.auth, s.wants, time.Now())
 	s.report(faultIdentity, err)
-	s.delivery.signing(m.auth, len(s.ids.lacking(s.ids.wanted(m.auth, s.wants), time.Now())) > 0)
+	if s.delivery.signing(m.auth, len(s.ids.lacking(s.ids.wanted(m.auth, s.wants), time.Now())) > 0) {
+		s.reconciler.roll.touch(s.key)
+	}
 	if due := s.ids.due(); !due.IsZero() {
 		s.wakeAt(due)
 	}
@@ -215,16 +217,21 @@ const (
 // report notes that something has gone wrong, or for a nil error that it no longer does.
 func (s *session) report(fault string, err error) {
 	s.mu.Lock()
-	last := s.insight.faults[fault]
+	last, now := s.insight.faults[fault], ""
 	if err != nil {
-		s.insight.faults[fault] = err.Error()
-		s.insight.wrong(err.Error())
+		now = err.Error()
+		s.insight.faults[fault] = now
+		s.insight.wrong(now)
 		s.metrics.failed(fault)
 	} else {
 		delete(s.insight.faults, fault)
 	}
 	s.mu.Unlock()
-	if err != nil && err.Error() != last {
+	if now == last {
+		return
+	}
+	s.reconciler.roll.touch(s.key)
+	if err != nil {
 		s.log.Error(fault, "proxy", s.key.Name, "mesh", s.key.Mesh, "error", err)
 	}
 }
@@ -277,8 +284,11 @@ func (s *session) Observe(e xds.Event) {
 	}
 	s.present(e)
 	s.delivery.observe(e, s.use)
-	if e.Type == xds.TypeSecret && e.Kind != xds.Sent {
-		s.reconciler.rotations.look(s.key.Mesh)
+	if e.Type == xds.TypeSecret {
+		s.reconciler.roll.touch(s.key)
+		if e.Kind != xds.Sent {
+			s.reconciler.rotations.look(s.key.Mesh)
+		}
 	}
 	if e.Kind == xds.Acked && e.Type == xds.TypeCluster {
 		s.dials(e)
@@ -318,6 +328,7 @@ func (s *session) subscribed(e xds.Event) {
 	s.mu.Lock()
 	s.delivery.signing(s.making.auth, true) // until it has been seen to
 	s.mu.Unlock()
+	s.reconciler.roll.touch(s.key)
 	if csr := metadata(e.Node, "dataplane.csr"); csr != "" {
 		if err := s.ids.request(csr, metadataList(e.Node, "dataplane.svids")); err != nil {
 			s.end(status.Error(codes.InvalidArgument, err.Error()))

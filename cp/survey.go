@@ -24,31 +24,36 @@ func (r *reconciler) retired(key policy.Key) {
 	r.mu.Lock()
 	delete(r.vanished, key)
 	r.mu.Unlock()
+	r.roll.forget(key)
 	r.roll.touch(key)
 	r.rotations.look(key.Mesh)
 }
 
-// heard is what is known of the proxies of a mesh, by name. Those that have gone, and have nothing that lives, are
-// forgotten.
+// heard is what is known of the proxies of a mesh, by name, from their streams here and at other control planes: the newest of
+// each. Those that have gone, and have nothing that lives, are forgotten.
 func (r *reconciler) heard(mesh string, living map[string][]policy.IssuedCertificate) map[string]heard {
+	last := r.roll.of(mesh)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	all := map[string]heard{}
-	for key, last := range r.vanished {
-		use := last.Uses
-		switch {
-		case key.Mesh != mesh:
-		case use.over(now) && len(living[key.Name]) == 0:
-			delete(r.vanished, key)
-		default:
-			all[key.Name] = heard{use: use}
+	for key, s := range r.vanished {
+		if o, ok := last[key.Name]; key.Mesh == mesh && (!ok || s.newer(&o)) {
+			last[key.Name] = s
 		}
 	}
 	for key, s := range r.sessions {
-		if key.Mesh == mesh {
-			all[key.Name] = heard{s.delivery.secrets(), true, s.fault(faultIdentity)}
+		if o, ok := last[key.Name]; key.Mesh == mesh && (!ok || o.Gone != nil || !o.Since.After(s.since)) {
+			last[key.Name] = s.sighting()
 		}
+	}
+	now := time.Now()
+	all := map[string]heard{}
+	for name, s := range last {
+		if s.Gone != nil && len(living[name]) == 0 && (s.Gone.Left || s.Uses.over(now)) {
+			delete(r.vanished, s.key())
+			r.roll.forget(s.key())
+			continue
+		}
+		all[name] = heard{s.Uses, s.Gone == nil, s.Fault}
 	}
 	return all
 }

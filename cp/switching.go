@@ -25,10 +25,10 @@ const (
 func (m *meshIndex) setMesh(mesh *policy.Mesh, live bool) {
 	before := m.mode()
 	if live && before == policy.ModePermissive && mesh != nil && modeOf(mesh) == xds.ModeOff {
-		m.next = mesh
+		m.next, m.speaking, m.settling = mesh, nil, false
 		return
 	}
-	m.mesh, m.next, m.speaking = mesh, nil, nil
+	m.mesh, m.next, m.speaking, m.settling = mesh, nil, nil, false
 	switch {
 	case m.mode() != policy.ModePermissive:
 		m.deaf = nil
@@ -108,9 +108,16 @@ func (r *reconciler) awaitSilence(mesh string) {
 	}
 	r.mu.Unlock()
 	r.turnOffIn(mesh, m.next, mostWait)
-	if len(m.speaking) == 0 {
-		r.turnOffIn(mesh, m.next, settling)
+	r.turnOffSoon(m)
+}
+
+// turnOffSoon has mTLS be off soon in a mesh where it is to be off, if nobody dials under it any more, here or at other control planes.
+func (r *reconciler) turnOffSoon(m *meshIndex) {
+	if m.next == nil || m.settling || len(m.speaking) > 0 || !r.roll.plain(m.next.Name, m.next.Version) {
+		return
 	}
+	m.settling = true
+	r.turnOffIn(m.next.Name, m.next, settling)
 }
 
 // silent notes that the proxy of a session, which may have gone, no longer dials under mTLS.
@@ -148,13 +155,14 @@ func (r *reconciler) switchOver(now map[string]bool) {
 		if s := r.connected(key); !m.speaking[key.Name] || s != nil && s.speaks.Load() {
 			continue
 		}
-		if delete(m.speaking, key.Name); len(m.speaking) == 0 {
-			r.turnOffIn(key.Mesh, m.next, settling)
-		}
+		delete(m.speaking, key.Name)
+	}
+	for _, m := range r.index.meshes {
+		r.turnOffSoon(m)
 	}
 	for _, next := range off {
 		if m := r.index.at(next.Name); m.next == next {
-			m.mesh, m.next, m.speaking, m.doubted = next, nil, nil, true
+			m.mesh, m.next, m.speaking, m.settling, m.doubted = next, nil, nil, false, true
 			now[next.Name] = true
 		}
 	}
@@ -169,7 +177,11 @@ func (s *session) dials(e xds.Event) {
 	for _, out := range s.built.Outbounds {
 		speaks = speaks || s.built.MTLS && !out.Plain
 	}
-	if s.speaks.Swap(speaks) && !speaks {
+	spoke := s.speaks.Swap(speaks)
+	if spoke != speaks {
+		s.reconciler.roll.touch(s.key)
+	}
+	if spoke && !speaks {
 		s.reconciler.silent(s.key)
 	}
 }
