@@ -1,6 +1,7 @@
 package cp
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -17,28 +18,33 @@ import (
 func (r *reconciler) sighted() []policy.Key {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	keys := make([]policy.Key, 0, len(r.sessions)+len(r.vanished))
+	all := map[policy.Key]bool{}
 	for key := range r.sessions {
-		keys = append(keys, key)
+		all[key] = true
 	}
 	for key := range r.vanished {
-		if r.sessions[key] == nil {
-			keys = append(keys, key)
+		all[key] = true
+	}
+	for key, e := range r.endings {
+		if e.left || e.out {
+			all[key] = true
 		}
 	}
-	return keys
+	return slices.Collect(maps.Keys(all))
 }
 
 // sight implements [sighter].
 func (r *reconciler) sight(key policy.Key) sighting {
 	r.mu.Lock()
-	s, last := r.sessions[key], r.vanished[key]
+	s, last, e := r.sessions[key], r.vanished[key], r.endings[key]
 	r.mu.Unlock()
 	switch {
 	case s != nil:
 		return s.sighting()
 	case last.Gone != nil:
 		return last
+	case e.left || e.out: // and nothing of it matters to a rotation any more
+		return sighting{Mesh: key.Mesh, Name: key.Name, Gone: &goneBy{e.at, e.left, e.out}}
 	}
 	return forgotten(key)
 }
@@ -168,12 +174,13 @@ func (r *reconciler) outdates(o *sighting) bool {
 	key := o.key()
 	r.mu.Lock()
 	own, was := r.vanished[key]
-	back := was && o.Gone == nil && o.Since.After(own.Since)
+	back := o.Gone == nil && o.Since.After(r.endings[key].at)
 	if back {
 		delete(r.vanished, key)
+		delete(r.endings, key)
 	}
 	r.mu.Unlock()
-	if back {
+	if back && was {
 		r.roll.touch(key)
 	}
 	return !was || o.newer(&own)
@@ -192,7 +199,7 @@ func (r *reconciler) leaveSoon(key policy.Key) {
 // leave takes the instances of a proxy away from others if it is nowhere.
 func (r *reconciler) leave(key policy.Key, now map[string]bool) {
 	m := r.index.at(key.Mesh)
-	if d := m.dataplanes[key.Name]; d != nil && !m.away[key.Name] && !r.there(key) {
+	if d := m.dataplanes[key.Name]; d != nil && !m.left[key.Name] && !r.there(key) {
 		m.leave(d)
 		now[key.Mesh] = true
 	}

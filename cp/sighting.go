@@ -10,7 +10,7 @@ import (
 type sighting struct {
 	Mesh       string    `json:"mesh"`
 	Name       string    `json:"name"`
-	Since      time.Time `json:"since"`                // of the stream, by the clock of its control plane
+	Since      time.Time `json:"since,omitzero"`       // of the stream, by the clock of its control plane
 	Instance   string    `json:"instance,omitempty"`   // which run of the agent this is
 	Registered bool      `json:"registered,omitempty"` // it brought its Dataplane along
 	Took       uint64    `json:"took,omitempty"`       // the version of the Dataplane that it has taken wholly, 0 if none yet

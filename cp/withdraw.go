@@ -98,23 +98,28 @@ func (w *withdrawals) withdraw(ctx context.Context, mesh string) error {
 		if err != nil {
 			return err
 		}
+		due = slices.DeleteFunc(due, func(c policy.IssuedCertificate) bool { // by another control plane, or this one a moment ago
+			return slices.ContainsFunc(next.Certificates, func(o policy.WithdrawnCertificate) bool { return o.Serial == c.Serial })
+		})
+		if len(due) == 0 {
+			return nil
+		}
 		fresh := map[string]bool{} // services
 		for _, c := range due {
-			if slices.ContainsFunc(next.Certificates, func(o policy.WithdrawnCertificate) bool { return o.Serial == c.Serial }) {
-				continue // by another control plane, or this one a moment ago
-			}
 			fresh[c.Service] = true
 			next.Certificates = append(next.Certificates,
 				policy.WithdrawnCertificate{Serial: c.Serial, Authority: c.Authority, NotAfter: c.NotAfter, Withdrawn: now})
-			w.log.Info("certificate withdrawn", "mesh", mesh, "service", c.Service, "serial", c.Serial, "jti", c.TokenID)
-		}
-		if len(fresh) == 0 {
-			return nil
 		}
 		for service := range fresh {
 			next.Rounds[service]++
 		}
-		return w.store.Write(ctx, store.Op{Put: next, Expect: expect})
+		if err := w.store.Write(ctx, store.Op{Put: next, Expect: expect}); err != nil {
+			return err
+		}
+		for _, c := range due {
+			w.log.Info("certificate withdrawn", "mesh", mesh, "service", c.Service, "serial", c.Serial, "jti", c.TokenID)
+		}
+		return nil
 	})
 }
 

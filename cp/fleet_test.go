@@ -1,0 +1,363 @@
+package cp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"koguma/cp"
+	"koguma/xds"
+)
+
+// fleet is several control planes over one store, which tell each other of their proxies.
+type fleet struct {
+	*world // the first of them
+	all    []*world
+	pipes  map[*world][]func() // end what one tells the others, or hears from them
+}
+
+// inFleet runs a test with n control planes in a bubble. They are called a, b and so on.
+func inFleet(t *testing.T, n int, test func(t *testing.T, f *fleet)) {
+	t.Helper()
+	inBubble(t, func(t *testing.T, w *world) {
+		f := &fleet{world: w, pipes: map[*world][]func(){}}
+		for i := range n {
+			o := *w
+			o.renew()
+			o.core.Call(string(rune('a' + i)))
+			f.all = append(f.all, &o)
+		}
+		f.world = f.all[0]
+		for _, o := range f.all {
+			defer o.run()()
+		}
+		for i, o := range f.all {
+			for _, p := range f.all[:i] {
+				f.connect(o, p)
+			}
+		}
+		defer func() {
+			for _, o := range f.all {
+				f.hangUp(o)
+			}
+		}()
+		synctest.Wait()
+		test(t, f)
+	})
+}
+
+func (f *fleet) id(w *world) string {
+	for i, o := range f.all {
+		if o == w {
+			return string(rune('a' + i))
+		}
+	}
+	panic("not one of the fleet")
+}
+
+// connect has two tell each other of their proxies.
+func (f *fleet) connect(a, b *world) {
+	tell := func(from, to *world) {
+		to.core.Unheard(f.id(from))
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if err := from.core.Tell(ctx, to.core); !errors.Is(err, context.Canceled) {
+				f.t.Error(err)
+			}
+		}()
+		stop := func() { cancel(); <-done }
+		f.pipes[a], f.pipes[b] = append(f.pipes[a], stop), append(f.pipes[b], stop)
+	}
+	tell(a, b)
+	tell(b, a)
+}
+
+// hangUp has one neither tell nor hear anything any more, which nobody notices yet.
+func (f *fleet) hangUp(w *world) {
+	for _, stop := range f.pipes[w] {
+		stop()
+	}
+	f.pipes[w] = nil
+	synctest.Wait()
+}
+
+// cut has one and the others hear nothing of each other.
+func (f *fleet) cut(w *world) {
+	f.hangUp(w)
+	for _, o := range f.all {
+		if o != w {
+			o.core.Unheard(f.id(w))
+			w.core.Unheard(f.id(o))
+		}
+	}
+	synctest.Wait()
+}
+
+// mend is the end of a cut.
+func (f *fleet) mend(w *world) {
+	for _, o := range f.all {
+		if o != w {
+			f.connect(w, o)
+		}
+	}
+	synctest.Wait()
+}
+
+// lose has one be no more for the others.
+func (f *fleet) lose(w *world) {
+	f.hangUp(w)
+	for _, o := range f.all {
+		if o != w {
+			o.core.Lost(f.id(w))
+		}
+	}
+	synctest.Wait()
+}
+
+// agent is a proxy without mTLS, whose Envoy listens when the test says so.
+func (w *world) agent(name, instance string, outbounds ...string) xds.Session {
+	w.t.Helper()
+	service, _, _ := strings.Cut(name, "-")
+	data := brought(dataplane(name, service, outbounds...))
+	data["dataplane.instance"] = instance
+	s := w.session(node(w.t, "default."+name, data))
+	synctest.Wait()
+	return s
+}
+
+// listens has an agent take all that there is for it.
+func listens(s xds.Session) {
+	time.Sleep(1500 * time.Millisecond) // a Dataplane that is new may wait
+	synctest.Wait()
+	listening(s)
+	synctest.Wait()
+}
+
+// dials checks how many endpoints of a service a session has, the whole time for that long.
+func dials(t *testing.T, when string, during time.Duration, s xds.Session, service string, want int) {
+	t.Helper()
+	for since := time.Now(); ; time.Sleep(max(10*time.Millisecond, during/100)) {
+		synctest.Wait()
+		got := 0
+		if snapshot, _ := s.Snapshot(); snapshot != nil {
+			got = endpoints(t, snapshot, service)
+		}
+		if got != want {
+			t.Errorf("%s: after %v there are %d endpoints of %s, want %d", when, time.Since(since), got, service, want)
+			return
+		}
+		if time.Since(since) >= during {
+			return
+		}
+	}
+}
+
+func (w *world) has(when, want string) {
+	w.t.Helper()
+	synctest.Wait()
+	if got := w.names(); got != want {
+		w.t.Errorf("%s there are %q, want %q", when, got, want)
+	}
+}
+
+// A proxy that moves to another control plane keeps its Dataplane and its traffic, whichever way its old stream ends, and
+// whoever hears of what first.
+func TestMove(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		left bool
+		gap  time.Duration // between the end of the old stream and the new one; negative: the new one is first
+	}{
+		{"broken", false, 2 * time.Second},
+		{"in good order", true, 50 * time.Millisecond},
+		{"the new one first", true, -time.Second},
+		{"the new one first, broken", false, -20 * time.Second},
+	} {
+		inFleet(t, 3, func(t *testing.T, f *fleet) {
+			a, b, c3 := f.all[0], f.all[1], f.all[2]
+			here, there := a.agent("api-1", "1", "web"), c3.agent("api-2", "1", "web")
+			web := a.agent("web-1", "1")
+			listens(web)
+			watch := func(when string, during time.Duration) {
+				t.Helper()
+				dials(t, c.name+", "+when+", here", during, here, "web", 1)
+				dials(t, c.name+", "+when+", there", 0, there, "web", 1)
+			}
+			time.Sleep(time.Second)
+			watch("at first", 0)
+			if c.gap >= 0 {
+				web.Close(c.left)
+				watch("gone", c.gap)
+			}
+			next := b.agent("web-1", "1")
+			if c.gap < 0 {
+				watch("both", min(-c.gap, time.Second))
+				time.Sleep(-c.gap)
+				web.Close(c.left)
+			}
+			watch("moved", 2*time.Second)
+			listens(next)
+			watch("taken", time.Minute)
+			f.has(c.name, "api-1 api-2 web-1")
+			for _, s := range []xds.Session{here, there, next} {
+				s.Close(false)
+			}
+		})
+	}
+}
+
+// Who says goodbye to one control plane gets no more traffic from proxies of another, and its Dataplane goes a moment later.
+func TestGoodbyeElsewhere(t *testing.T) {
+	t.Parallel()
+	inFleet(t, 2, func(t *testing.T, f *fleet) {
+		a, b := f.all[0], f.all[1]
+		api, web := a.agent("api-1", "1", "web"), b.agent("web-1", "1")
+		listens(web)
+		time.Sleep(time.Second)
+		dials(t, "at first", 0, api, "web", 1)
+		web.Close(true)
+		time.Sleep(150 * time.Millisecond)
+		dials(t, "left", time.Second/2, api, "web", 0)
+		f.has("just after it has left", "api-1 web-1")
+		time.Sleep(time.Second)
+		f.has("in the end", "api-1")
+		if log := f.log.String(); strings.Contains(log, "WARN") || strings.Contains(log, "ERROR") {
+			t.Error(log)
+		}
+		api.Close(false)
+	})
+}
+
+// While a control plane does not answer, no Dataplane is removed; and once it is lost, its proxies have a while to come to
+// another.
+func TestControlPlaneLost(t *testing.T) {
+	t.Parallel()
+	inFleet(t, 3, func(t *testing.T, f *fleet) {
+		a, b, c := f.all[0], f.all[1], f.all[2]
+		for _, name := range []string{"back-1", "gone-1", "moved-1"} {
+			listens(b.agent(name, "1"))
+		}
+		lost := a.agent("lost-1", "1")
+		f.cut(b)
+		lost.Close(true)
+		moved := c.agent("moved-1", "1")
+		time.Sleep(5 * time.Minute)
+		f.has("while it does not answer", "back-1 gone-1 lost-1 moved-1")
+		f.lose(b)
+		time.Sleep(6 * time.Second)
+		f.has("once it is lost", "back-1 gone-1 moved-1") // lost-1 has waited for that
+		back := a.agent("back-1", "1")
+		time.Sleep(cp.RestartGrace)
+		f.has("within the grace", "back-1 gone-1 moved-1")
+		time.Sleep(10 * time.Second)
+		f.has("after the grace", "back-1 moved-1")
+		back.Close(false)
+		moved.Close(false)
+	})
+}
+
+// What a control plane hears again after a while of silence is all that there is, and what it has missed is made up for.
+func TestHeardAgain(t *testing.T) {
+	t.Parallel()
+	inFleet(t, 2, func(t *testing.T, f *fleet) {
+		a, b := f.all[0], f.all[1]
+		api, gone, stays := a.agent("api-1", "1", "web"), b.agent("web-1", "1"), b.agent("web-2", "1")
+		listens(gone)
+		listens(stays)
+		f.cut(b)
+		gone.Close(true)
+		dials(t, "cut", time.Second, api, "web", 2)
+		f.mend(b)
+		time.Sleep(200 * time.Millisecond)
+		dials(t, "mended", time.Second, api, "web", 1)
+		time.Sleep(10 * time.Second)
+		f.has("in the end", "api-1 web-2")
+		api.Close(false)
+		stays.Close(false)
+	})
+}
+
+// An instance that comes to another control plane gets traffic from here when its Envoy has taken its listeners; and when
+// that control plane does not answer, after a while without.
+func TestInstanceElsewhere(t *testing.T) {
+	t.Parallel()
+	inFleet(t, 2, func(t *testing.T, f *fleet) {
+		a, b := f.all[0], f.all[1]
+		api, web := a.agent("api-1", "1", "web", "b"), b.agent("web-1", "1")
+		dials(t, "it has come", 5*time.Second, api, "web", 0)
+		listens(web)
+		time.Sleep(time.Second)
+		dials(t, "it has taken its listeners", 0, api, "web", 1)
+		f.put(parse(t, dataplane("web-1", "web,b")))
+		dials(t, "with another service", 5*time.Second, api, "b", 0)
+		dials(t, "with the one that it had", 0, api, "web", 1)
+		listens(web)
+		time.Sleep(time.Second)
+		dials(t, "it has taken that as well", 0, api, "b", 1)
+
+		left := b.agent("web-9", "1")
+		left.Close(true)
+		synctest.Wait()
+		f.cut(b)
+		web2 := b.agent("web-2", "1")
+		dials(t, "nobody says whether it listens", 9*time.Second, api, "web", 1)
+		time.Sleep(2 * cp.RestRefresh)
+		dials(t, "for long", 0, api, "web", 2)
+		for _, s := range []xds.Session{api, web, web2} {
+			s.Close(false)
+		}
+	})
+}
+
+// Of two streams of one proxy at two control planes the newer one stays, and never none.
+func TestTakeoverElsewhere(t *testing.T) {
+	t.Parallel()
+	inFleet(t, 2, func(t *testing.T, f *fleet) {
+		older := f.all[0].agent("web-1", "1")
+		for i, w := range []*world{f.all[1], f.all[0], f.all[1]} {
+			time.Sleep(time.Second)
+			instance, why := "1", "has a newer stream"
+			if i > 0 {
+				instance, why = fmt.Sprint(1+i), "two proxies must not share a name"
+			}
+			newer := w.agent("web-1", instance)
+			synctest.Wait()
+			if err := cp.Ended(older); err == nil || !strings.Contains(err.Error(), why) {
+				t.Errorf("%d: the older one ended with %v, want %q", i, err, why)
+			}
+			if err := cp.Ended(newer); err != nil {
+				t.Errorf("%d: the newer one ended with %v", i, err)
+			}
+			older.Close(false)
+			older = newer
+		}
+		f.cut(f.all[0])
+		both := []xds.Session{older, f.all[0].agent("web-1", "4")}
+		f.mend(f.all[0])
+		if cp.Ended(both[0]) == nil || cp.Ended(both[1]) != nil {
+			t.Errorf("after the cut: %v, %v", cp.Ended(both[0]), cp.Ended(both[1]))
+		}
+		both[0].Close(false)
+		time.Sleep(time.Minute)
+		f.has("in the end", "web-1")
+		both[1].Close(false)
+	})
+	// Within the same moment, nobody having heard of the other.
+	inFleet(t, 2, func(t *testing.T, f *fleet) {
+		f.cut(f.all[0])
+		a, b := f.all[0].agent("web-1", "1"), f.all[1].agent("web-1", "2")
+		f.mend(f.all[0])
+		if cp.Ended(a) == nil || cp.Ended(b) != nil {
+			t.Errorf("a: %v, b: %v", cp.Ended(a), cp.Ended(b))
+		}
+		a.Close(false)
+		b.Close(false)
+	})
+}
