@@ -55,7 +55,7 @@ func (s *session) sighting() sighting {
 	takes := s.takes
 	s.mu.Unlock()
 	return sighting{
-		Mesh: s.key.Mesh, Name: s.key.Name, Since: s.since, Instance: s.instance, Registered: s.registered,
+		Mesh: s.key.Mesh, Name: s.key.Name, Since: s.since, Instance: s.instance,
 		Took: s.whole.Load(), Takes: takes, Speaks: s.speaks.Load(), Uses: s.delivery.secrets(), Fault: s.fault(faultIdentity),
 	}
 }
@@ -142,7 +142,9 @@ func (r *reconciler) hearOf(key policy.Key, now, waiting map[string]bool, leaver
 	switch {
 	case d == nil:
 	case o.departed():
-		r.leaveSoon(key)
+		if !m.left[key.Name] {
+			r.leaveSoon(key)
+		}
 	case o.serves(d.Version) && m.enter(d):
 		waiting[key.Mesh] = true
 	}

@@ -8,12 +8,11 @@ import (
 
 // sighting is what a control plane tells the others of a proxy that is, or was just now, connected to it.
 type sighting struct {
-	Mesh       string    `json:"mesh"`
-	Name       string    `json:"name"`
-	Since      time.Time `json:"since,omitzero"`       // of the stream, by the clock of its control plane
-	Instance   string    `json:"instance,omitempty"`   // which run of the agent this is
-	Registered bool      `json:"registered,omitempty"` // it brought its Dataplane along
-	Took       uint64    `json:"took,omitempty"`       // the version of the Dataplane that it has taken wholly, 0 if none yet
+	Mesh     string    `json:"mesh"`
+	Name     string    `json:"name"`
+	Since    time.Time `json:"since,omitzero"`     // of the stream, by the clock of its control plane
+	Instance string    `json:"instance,omitempty"` // which run of the agent this is
+	Took     uint64    `json:"took,omitempty"`     // the version of the Dataplane that it has taken wholly, 0 if none yet
 	// Takes is the mode of the listeners that it is known to use: PERMISSIVE, STRICT, or "" where they may be in plaintext.
 	Takes  string    `json:"takes,omitempty"`
 	Speaks bool      `json:"speaks,omitempty"` // it dials under mTLS
