@@ -82,11 +82,8 @@ const (
 // there reports whether a proxy is connected, here or elsewhere.
 func (r *reconciler) there(key policy.Key) bool { return r.connected(key) != nil || r.roll.there(key) }
 
-// movedOn reports whether the proxy of a session that has ended is connected again, here or elsewhere.
+// movedOn reports whether the proxy of a session that has ended has a newer stream elsewhere.
 func (r *reconciler) movedOn(s *session) bool {
-	if r.connected(s.key) != nil {
-		return true
-	}
 	o, peer, ok := r.roll.sight(s.key)
 	return ok && r.supersedes(&o, peer, s)
 }

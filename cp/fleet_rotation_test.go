@@ -88,12 +88,19 @@ func TestRotationWithoutAControlPlane(t *testing.T) {
 		f.rest()
 		f.each(func(w *world) { w.stands(stages[1].stands) })
 
+		f.cut(b)
 		web.take().ack()
+		api.take().ack()
+		f.rest()
+		a.stands(stages[1].stands)
+		a.waits(": control plane b:5683 does not answer", "api-1: it may still use")
+		api.session.Close(false)
 		f.lose(b)
 		f.rest()
 		a.stands(stages[1].stands)
 		a.waits("api-1: not connected since 2000-01-01 0")
-		api.move(a)
+		api.world = a
+		api.join()
 		api.take().ack()
 		a.stands(stages[2].stands)
 	})
@@ -117,9 +124,29 @@ func TestRotationOfAProxyThatMoves(t *testing.T) {
 	inFleetRotation(t, func(t *testing.T, f *fleet, web, api *puppet) {
 		f.enable("ca-2", "ca-1")
 		web.take().ack()
-		web.move(f.all[1])
-		f.rest()
-		f.each(func(w *world) { w.stands(stages[0].stands); w.waits("api-1: it has not taken the roots") })
+		for i, when := range []string{"heard of before it comes", "heard of when it is there", "first there, then gone"} {
+			to := f.all[1-i%2]
+			switch old := web.session; i {
+			case 0:
+				web.session.Close(false)
+				time.Sleep(time.Second)
+				web.world = to
+				web.join()
+			case 1:
+				f.cut(to)
+				web.move(to)
+				f.mend(to)
+			case 2:
+				web.world = to
+				web.join()
+				old.Close(false)
+			}
+			f.rest()
+			f.each(func(w *world) { w.stands(stages[0].stands); w.waits("api-1: it has not taken the roots") })
+			if t.Failed() {
+				t.Fatal(when)
+			}
+		}
 		api.take().ack()
 		f.each(func(w *world) {
 			w.stands(stages[1].stands)

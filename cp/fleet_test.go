@@ -18,13 +18,14 @@ type fleet struct {
 	*world // the first of them
 	all    []*world
 	pipes  map[*world][]func() // end what one tells the others, or hears from them
+	stops  map[*world]func()
 }
 
 // inFleet runs a test with n control planes in a bubble. They are called a, b and so on.
 func inFleet(t *testing.T, n int, test func(t *testing.T, f *fleet)) {
 	t.Helper()
 	inBubble(t, func(t *testing.T, w *world) {
-		f := &fleet{world: w, pipes: map[*world][]func(){}}
+		f := &fleet{world: w, pipes: map[*world][]func(){}, stops: map[*world]func(){}}
 		for i := range n {
 			o := *w
 			o.renew()
@@ -33,7 +34,8 @@ func inFleet(t *testing.T, n int, test func(t *testing.T, f *fleet)) {
 		}
 		f.world = f.all[0]
 		for _, o := range f.all {
-			defer o.run()()
+			f.stops[o] = o.run()
+			defer f.stop(o)
 		}
 		for i, o := range f.all {
 			for _, p := range f.all[:i] {
@@ -76,6 +78,14 @@ func (f *fleet) connect(a, b *world) {
 	}
 	tell(a, b)
 	tell(b, a)
+}
+
+// stop stops the core of one.
+func (f *fleet) stop(w *world) {
+	if stop := f.stops[w]; stop != nil {
+		delete(f.stops, w)
+		stop()
+	}
 }
 
 // hangUp has one neither tell nor hear anything any more, which nobody notices yet.
@@ -235,6 +245,29 @@ func TestGoodbyeElsewhere(t *testing.T) {
 	})
 }
 
+// A proxy that leaves one control plane in good order, but for another, and vanishes there, has the usual time to come back. One that
+// leaves, and whose control plane goes with it, is gone.
+func TestGoodbyeAndLost(t *testing.T) {
+	t.Parallel()
+	inFleet(t, 2, func(t *testing.T, f *fleet) {
+		a, b := f.all[0], f.all[1]
+		old, left := a.agent("web-1", "1"), b.agent("left-1", "1")
+		next := b.agent("web-1", "1")
+		old.Close(true)
+		next.Close(false)
+		time.Sleep(9 * time.Second)
+		f.has("within the delay", "left-1 web-1")
+		time.Sleep(2 * time.Second)
+		f.has("after the delay", "left-1")
+		left.Close(true)
+		synctest.Wait()
+		f.stop(b)
+		f.lose(b)
+		time.Sleep(2 * time.Second)
+		f.has("its control plane is lost", "")
+	})
+}
+
 // While a control plane does not answer, no Dataplane is removed; and once it is lost, its proxies have a while to come to
 // another.
 func TestControlPlaneLost(t *testing.T) {
@@ -310,7 +343,9 @@ func TestInstanceElsewhere(t *testing.T) {
 		dials(t, "nobody says whether it listens", 9*time.Second, api, "web", 1)
 		time.Sleep(2 * cp.RestRefresh)
 		dials(t, "for long", 0, api, "web", 2)
-		for _, s := range []xds.Session{api, web, web2} {
+		web3 := b.agent("web-3", "1")
+		dials(t, "another one", 9*time.Second, api, "web", 2)
+		for _, s := range []xds.Session{api, web, web2, web3} {
 			s.Close(false)
 		}
 	})

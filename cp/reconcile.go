@@ -319,17 +319,14 @@ func (r *reconciler) comeAndGo(now, waiting map[string]bool, leavers *departures
 			continue
 		}
 		r.silent(key)
-		moved := r.movedOn(p.session)
-		if !moved && (p.session.registered || p.left) {
+		if (p.session.registered || p.left) && !r.movedOn(p.session) {
 			leavers.expect(key, p.left)
 		}
 		switch d := r.index.at(key.Mesh).dataplanes[key.Name]; {
 		case d == nil:
 			r.forget(key)
-		case moved:
 		case p.out || p.left && r.roll.alone():
-			r.index.at(key.Mesh).leave(d)
-			now[key.Mesh] = true
+			r.leave(key, now)
 		case p.left:
 			r.leaveSoon(key)
 		}

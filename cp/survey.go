@@ -48,7 +48,7 @@ func (r *reconciler) heard(mesh string, living map[string][]policy.IssuedCertifi
 	now := time.Now()
 	all := map[string]heard{}
 	for name, s := range last {
-		if s.Gone != nil && len(living[name]) == 0 && (s.Gone.Left || s.Uses.over(now)) {
+		if s.Gone != nil && len(living[name]) == 0 && s.Uses.over(now) {
 			delete(r.vanished, s.key())
 			r.roll.forget(s.key())
 			continue
