@@ -116,37 +116,53 @@ func TestRotationWithoutAControlPlane(t *testing.T) {
 		web.take().ack()
 		a.stands(stages[3].stands)
 	})
+	inFleetRotation(t, func(t *testing.T, f *fleet, web, api *puppet) {
+		api.session.Close(true)
+		f.stop(f.all[1])
+		f.lose(f.all[1])
+		f.rest()
+		f.enable("ca-2", "ca-1")
+		for range 3 {
+			web.take().ack()
+		}
+		f.stands(stages[3].stands) // it is not waited for, as it left in good order
+	})
 }
 
 // What a proxy has taken at one control plane holds at the next one, and what it has at the next one, at the first.
 func TestRotationOfAProxyThatMoves(t *testing.T) {
 	t.Parallel()
 	inFleetRotation(t, func(t *testing.T, f *fleet, web, api *puppet) {
+		a, b := f.all[0], f.all[1]
 		f.enable("ca-2", "ca-1")
-		web.take().ack()
-		for i, when := range []string{"heard of before it comes", "heard of when it is there", "first there, then gone"} {
-			to := f.all[1-i%2]
-			switch old := web.session; i {
-			case 0:
-				web.session.Close(false)
-				time.Sleep(time.Second)
-				web.world = to
-				web.join()
-			case 1:
-				f.cut(to)
-				web.move(to)
-				f.mend(to)
-			case 2:
-				web.world = to
-				web.join()
-				old.Close(false)
-			}
+		trusts := func(when string) {
+			t.Helper()
 			f.rest()
 			f.each(func(w *world) { w.stands(stages[0].stands); w.waits("api-1: it has not taken the roots") })
 			if t.Failed() {
 				t.Fatal(when)
 			}
 		}
+		old := web.session
+		web.world = b
+		web.join()
+		old.Close(false)
+		web.take().ack()
+		web.move(a)
+		trusts("what it was here earlier is past")
+		web.session.Close(false)
+		time.Sleep(time.Second)
+		web.world = b
+		web.join()
+		trusts("it was heard of before it came")
+		f.cut(b)
+		late := a.puppet("late-1")
+		late.take().ack()
+		late.move(b)
+		f.mend(b)
+		trusts("it is heard of when it is there")
+		late.session.Close(true)
+		time.Sleep(20 * time.Second) // nobody waits for it any more
 		api.take().ack()
 		f.each(func(w *world) {
 			w.stands(stages[1].stands)

@@ -321,7 +321,7 @@ func TestHeardAgain(t *testing.T) {
 // that control plane does not answer, after a while without.
 func TestInstanceElsewhere(t *testing.T) {
 	t.Parallel()
-	inFleet(t, 2, func(t *testing.T, f *fleet) {
+	inFleet(t, 3, func(t *testing.T, f *fleet) {
 		a, b := f.all[0], f.all[1]
 		api, web := a.agent("api-1", "1", "web", "b"), b.agent("web-1", "1")
 		dials(t, "it has come", 5*time.Second, api, "web", 0)
@@ -339,13 +339,13 @@ func TestInstanceElsewhere(t *testing.T) {
 		left.Close(true)
 		synctest.Wait()
 		f.cut(b)
-		web2 := b.agent("web-2", "1")
+		web2, slow := b.agent("web-2", "1"), f.all[2].agent("web-4", "1")
 		dials(t, "nobody says whether it listens", 9*time.Second, api, "web", 1)
 		time.Sleep(2 * cp.RestRefresh)
 		dials(t, "for long", 0, api, "web", 2)
 		web3 := b.agent("web-3", "1")
 		dials(t, "another one", 9*time.Second, api, "web", 2)
-		for _, s := range []xds.Session{api, web, web2, web3} {
+		for _, s := range []xds.Session{api, web, web2, web3, slow} {
 			s.Close(false)
 		}
 	})

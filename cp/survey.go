@@ -29,8 +29,12 @@ func (r *reconciler) retired(key policy.Key) {
 	r.rotations.look(key.Mesh)
 }
 
+// ledgerLag is longer than it takes until what another control plane has written into the ledger is heard of.
+const ledgerLag = 10 * time.Second
+
 // heard is what is known of the proxies of a mesh, by name, from their streams here and at other control planes: the newest of
-// each. Those that have gone, and have nothing that lives, are forgotten.
+// each. Those that have gone, and have nothing that lives, are forgotten: whoever left in good order, wherever that was, has none by
+// the ledger.
 func (r *reconciler) heard(mesh string, living map[string][]policy.IssuedCertificate) map[string]heard {
 	last := r.roll.of(mesh)
 	r.mu.Lock()
@@ -48,7 +52,7 @@ func (r *reconciler) heard(mesh string, living map[string][]policy.IssuedCertifi
 	now := time.Now()
 	all := map[string]heard{}
 	for name, s := range last {
-		if s.Gone != nil && len(living[name]) == 0 && s.Uses.over(now) {
+		if s.Gone != nil && len(living[name]) == 0 && (s.Uses.over(now) || now.Sub(s.Gone.At) > ledgerLag) {
 			delete(r.vanished, s.key())
 			r.roll.forget(s.key())
 			continue
