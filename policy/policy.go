@@ -31,6 +31,8 @@ const (
 	TypeIssuance    Type = "Issuance"
 	TypeWithdrawals Type = "Withdrawals"
 	TypeTrust       Type = "Trust"
+	// TypeControlPlane belongs to no mesh either: it is how the control planes of one store know each other.
+	TypeControlPlane Type = "ControlPlane"
 )
 
 // Resource is one thing in the store, known by its Key.
@@ -151,6 +153,8 @@ func New(t Type) Resource {
 		r = new(Withdrawals)
 	case TypeTrust:
 		r = new(Trust)
+	case TypeControlPlane:
+		r = new(ControlPlane)
 	default:
 		return nil
 	}

@@ -154,7 +154,7 @@ func (p *problems) checkMeta(m *Meta, t Type) {
 	if m.Type != t {
 		p.add("type", "must be %s", t)
 	}
-	if t == TypeMesh || t == TypeGlobalSecret {
+	if t == TypeMesh || t == TypeGlobalSecret || t == TypeControlPlane {
 		if m.Mesh != "" {
 			p.add("mesh", "must be left out: a %s belongs to no mesh", t)
 		}

@@ -30,6 +30,7 @@ func testReadBack(t *testing.T, s store.Store) {
 		},
 		&policy.Secret{Meta: meta(policy.TypeSecret, "default", "bytes"), Data: policy.Bytes{0, 1, 0xff, '"'}},
 		&policy.GlobalSecret{Meta: meta(policy.TypeGlobalSecret, "", "ca"), Data: policy.Bytes("x")},
+		&policy.ControlPlane{Meta: meta(policy.TypeControlPlane, "", "cp-1"), Address: "[::1]:5683", Started: time.Unix(9e8, 0).UTC(), Release: "1", Beat: 7},
 		&policy.Issuance{Meta: meta(policy.TypeIssuance, "default", "i"), Certificates: []policy.IssuedCertificate{
 			{Serial: "1f", Service: "web", TokenID: "t", Proxy: "web-1", Authority: "a", NotAfter: time.Unix(1e9, 0).UTC()},
 		}},
