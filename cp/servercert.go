@@ -1,6 +1,7 @@
 package cp
 
 import (
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -21,8 +22,14 @@ const serverLife = 30 * 24 * time.Hour
 // serverCert is the certificate that the control plane shows to its proxies: the pair from its configuration, or one
 // from the CA that all control planes of a store share.
 type serverCert struct {
-	ca    *certs.CA // nil if the pair is given
-	hosts []string
+	ca *certs.CA // nil if the pair is given
+	ownCert
+}
+
+// ownCert is a certificate that the control plane makes for itself, and makes anew at two thirds of its life. Its key
+// stays in memory.
+type ownCert struct {
+	issue func(crypto.PublicKey) ([]*x509.Certificate, error) // nil if current was given, and stays
 
 	mu      sync.Mutex
 	current *tls.Certificate
@@ -36,9 +43,12 @@ func newServerCert(ca *certs.CA, certFile, keyFile, advertised string) (*serverC
 		if err != nil {
 			return nil, fmt.Errorf("the certificate of the DP server: %w", err)
 		}
-		return &serverCert{current: &pair}, nil
+		return &serverCert{ownCert: ownCert{current: &pair}}, nil
 	}
-	c := &serverCert{ca: ca, hosts: ownNames(advertised)}
+	hosts := ownNames(advertised)
+	c := &serverCert{ca: ca, ownCert: ownCert{issue: func(key crypto.PublicKey) ([]*x509.Certificate, error) {
+		return ca.IssueServer(key, hosts, serverLife)
+	}}}
 	_, err := c.get(nil)
 	return c, err
 }
@@ -68,20 +78,20 @@ func (c *serverCert) root() (pem []byte, name string, err error) {
 }
 
 // get is the certificate to show now.
-func (c *serverCert) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *ownCert) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if c.ca == nil || c.current != nil && now.Before(c.renewAt) {
+	if c.issue == nil || c.current != nil && now.Before(c.renewAt) {
 		return c.current, nil
 	}
 	key, err := certs.NewKey()
 	if err != nil {
 		return nil, err
 	}
-	chain, err := c.ca.IssueServer(key.Public(), c.hosts, serverLife)
+	chain, err := c.issue(key.Public())
 	if err != nil {
-		return nil, fmt.Errorf("the certificate of the DP server: %w", err)
+		return nil, err // which says whose certificate it is
 	}
 	pair := &tls.Certificate{PrivateKey: key, Leaf: chain[0]}
 	for _, cert := range chain {
