@@ -27,6 +27,7 @@ type Config struct {
 	XDSServer       XDSServerConfig       `json:"xdsServer"`
 	BootstrapServer BootstrapServerConfig `json:"bootstrapServer"`
 	AdminServer     AdminServerConfig     `json:"adminServer"`
+	InterCP         InterCPConfig         `json:"interCp"`
 	Diagnostics     DiagnosticsConfig     `json:"diagnostics"`
 	Defaults        DefaultsConfig        `json:"defaults"`
 
@@ -148,6 +149,7 @@ func DefaultConfig() Config {
 			APIs:  AdminAPIsConfig{DataplaneToken: DataplaneTokenAPIConfig{Enabled: true}},
 			Local: AdminLocalConfig{Port: 5679},
 		},
+		InterCP:     defaultInterCP(),
 		XDSServer:   XDSServerConfig{DataplaneDeregistrationDelay: policy.Duration(10e9)},
 		Diagnostics: DiagnosticsConfig{Interface: "127.0.0.1", ServerPort: 5680},
 	}
@@ -222,6 +224,7 @@ func (c *Config) Validate() error {
 		validAddress("apiServer.http", "port", c.APIServer.HTTP.Interface, c.APIServer.HTTP.Port),
 		validAddress("dpServer", "port", c.DPServer.Interface, c.DPServer.Port),
 		validAddress("diagnostics", "serverPort", c.Diagnostics.Interface, c.Diagnostics.ServerPort),
+		c.InterCP.validate(),
 		validPort("bootstrapServer.params.xdsPort", c.BootstrapServer.Params.XDSPort),
 		validPort("adminServer.local.port", c.AdminServer.Local.Port),
 	)

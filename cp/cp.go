@@ -33,12 +33,15 @@ type ControlPlane struct {
 	listening chan struct{}
 	addrs     Addrs
 	ready     atomic.Bool
+	store     store.Store // given by a test; nil: that of the configuration
+	terms     terms
 }
 
 // Addrs are where a control plane listens.
 type Addrs struct {
 	API, DP, Admin, Diagnostics net.Addr
 	HTTPS, AdminPublic          net.Addr // nil where they are not asked for
+	InterCP                     net.Addr // nil where the store is not shared
 }
 
 // New checks the configuration, and opens nothing.
@@ -46,7 +49,7 @@ func New(cfg Config) (*ControlPlane, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &ControlPlane{cfg: cfg, log: cfg.logger(), id: newID(), listening: make(chan struct{})}, nil
+	return &ControlPlane{cfg: cfg, log: cfg.logger(), id: newID(), listening: make(chan struct{}), terms: usualTerms()}, nil
 }
 
 // Addrs is where the control plane listens; it blocks until it does, or the context ends.
@@ -61,7 +64,7 @@ func (c *ControlPlane) Addrs(ctx context.Context) (Addrs, error) {
 
 // Run serves until the context ends. It returns when all that it started has ended, nil if the context is why.
 func (c *ControlPlane) Run(ctx context.Context) (err error) {
-	s, err := c.cfg.openSealedStore(ctx)
+	s, err := c.openStore(ctx)
 	if ctx.Err() != nil && err != nil {
 		return nil // while it waited for the store
 	}
@@ -96,13 +99,18 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 	if err := static.load(c.cfg.DPServer.Authn.DPProxy.DPToken.Validator.PublicKeys); err != nil {
 		return err
 	}
+	var p *peers
+	if c.cfg.Store.shared() || c.store != nil {
+		p = newPeers(c.id, s, ca, r.roll, m, c.log, c.terms)
+		r.peered = p.see
+	}
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.run(running) })
 	g.Go(func() error { return static.run(running) })
 	g.Go(func() error {
 		select {
 		case <-r.synced: // nobody is judged by half of the store
-			return c.serve(running, s, r, cert, m)
+			return c.serve(running, s, r, p, cert, m)
 		case <-running.Done():
 			return nil
 		}
@@ -113,8 +121,14 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// serve listens, and serves until the context ends.
-func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, cert *serverCert, m *metrics) error {
+// serve listens, and serves until the context ends. p is nil where the store is not shared.
+func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, p *peers, cert *serverCert, m *metrics) error {
+	if p != nil {
+		if err := p.open(ctx, c.cfg.InterCP); err != nil {
+			return err
+		}
+		defer p.close()
+	}
 	dp, err := listen(c.cfg.DPServer.Interface, c.cfg.DPServer.Port, "dpServer.port (KUMA_DP_SERVER_PORT)")
 	if err != nil {
 		return err
@@ -138,6 +152,10 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 	api.adminPort, api.publicPort = portOf(c.addrs.Admin), portOf(c.addrs.AdminPublic)
 	g, ctx := errgroup.WithContext(ctx)
 	c.serveAPI(ctx, g, api, servers)
+	if p != nil {
+		c.addrs.InterCP = p.listener.Addr()
+		g.Go(func() error { return p.run(ctx) })
+	}
 	refusals := newRefusals(m, c.log)
 	ads := xds.NewServer(&acceptor{
 		store: s, verifier: r.keys.verifier(), open: r.keys.open, reconciler: r, builder: &xds.Builder{},
@@ -177,6 +195,14 @@ func (c *ControlPlane) keyring() *keyring {
 	k := newKeyring(c.cfg.DPServer.Authn.DPProxy.DPToken.Validator.UseSecrets)
 	k.open = c.cfg.authnType() == AuthnNone
 	return k
+}
+
+// openStore opens the store that the configuration names, unless there is one.
+func (c *ControlPlane) openStore(ctx context.Context) (store.Store, error) {
+	if c.store != nil {
+		return c.store, nil
+	}
+	return c.cfg.openSealedStore(ctx)
 }
 
 // publishCA writes the certificate of the CA behind the control plane's own into the work directory, for those who dial

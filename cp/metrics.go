@@ -25,6 +25,7 @@ type metrics struct {
 	rejections   prometheus.Counter
 	stages       *prometheus.GaugeVec
 	blockers     *prometheus.GaugeVec
+	peers        *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
@@ -63,8 +64,11 @@ func newMetrics() *metrics {
 		blockers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "koguma_ca_rotation_blockers", Help: "Proxies that the rotation of a mesh's CA waits for.",
 		}, []string{"mesh"}),
+		peers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "koguma_control_planes", Help: "Other control planes of the store, by whether they are heard or unheard.",
+		}, []string{"state"}),
 	}
-	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.tlsReloads, m.certificates, m.uncertified, m.rejections, m.stages, m.blockers,
+	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.tlsReloads, m.certificates, m.uncertified, m.rejections, m.stages, m.blockers, m.peers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -40,6 +40,12 @@ type plane struct {
 func boot(t *testing.T, change ...func(*cp.Config)) *plane {
 	t.Helper()
 	p := &plane{t: t, log: new(logBuffer)}
+	p.run(p.config(change...))
+	return p
+}
+
+// config is one for a test.
+func (p *plane) config(change ...func(*cp.Config)) cp.Config {
 	cfg := cp.DefaultConfig()
 	cfg.Store.Type = cp.StoreMemory
 	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort, cfg.AdminServer.Local.Port = 0, 0, 0, 0
@@ -48,8 +54,7 @@ func boot(t *testing.T, change ...func(*cp.Config)) *plane {
 	for _, c := range change {
 		c(&cfg)
 	}
-	p.run(cfg)
-	return p
+	return cfg
 }
 
 // start starts a control plane and makes it ready for proxies.
@@ -70,11 +75,14 @@ func start(t *testing.T, change ...func(*cp.Config)) *plane {
 	return p
 }
 
-func (p *plane) run(cfg cp.Config) {
+func (p *plane) run(cfg cp.Config, prepare ...func(*cp.ControlPlane)) {
 	p.t.Helper()
 	c, err := cp.New(cfg)
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	for _, f := range prepare {
+		f(c)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -27,6 +27,7 @@ type reconciler struct {
 	rotations   *rotations
 	arrivals    arrivals
 	roll        *roll
+	peered      func(store.Event) // takes in what becomes of the leases of control planes; nil if that is nobody's concern
 
 	progress progressed
 
@@ -257,6 +258,12 @@ func (r *reconciler) loop(ctx context.Context, batches <-chan batch, leavers *de
 // it concerns. A proxy that has left and is back may be in before its deletion is heard of; that is passed over then. One
 // that joins from now on has been judged by what is there now.
 func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[string]bool) {
+	if e.Key.Type == policy.TypeControlPlane {
+		if r.peered != nil {
+			r.peered(e)
+		}
+		return
+	}
 	s := r.connected(e.Key)
 	if e.Resource == nil && s != nil {
 		if _, err := r.store.Get(ctx, e.Key); err == nil {

@@ -1,0 +1,302 @@
+package cp_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"koguma/certs"
+	"koguma/cp"
+	"koguma/policy"
+	"koguma/store"
+)
+
+// planes is control planes in this process that share a store.
+type planes struct {
+	t     *testing.T
+	store store.Store
+}
+
+func newPlanes(t *testing.T) *planes {
+	f := &planes{t, store.NewMemory()}
+	t.Cleanup(func() { f.store.Close() })
+	return f
+}
+
+// member is one of them.
+type member struct {
+	*plane
+	id string
+	// dead is whether its store takes nothing any more, so that it ends without a word.
+	dead *atomic.Bool
+}
+
+// boot starts another control plane.
+func (f *planes) boot() *member {
+	f.t.Helper()
+	m := &member{plane: &plane{t: f.t, log: new(logBuffer)}, dead: new(atomic.Bool)}
+	cfg := m.config(func(c *cp.Config) {
+		c.InterCP.Server.Interface, c.InterCP.Server.Port = "127.0.0.1", 0
+	})
+	m.run(cfg, func(c *cp.ControlPlane) {
+		c.Share(&sharedStore{f.store, m.dead})
+		m.id = c.ID()
+	})
+	return m
+}
+
+// sharedStore outlives the control planes that use it.
+type sharedStore struct {
+	store.Store
+	dead *atomic.Bool
+}
+
+func (s *sharedStore) Close() error { return nil }
+
+func (s *sharedStore) Write(ctx context.Context, ops ...store.Op) error {
+	if s.dead.Load() {
+		return errors.New("it is dead")
+	}
+	return s.Store.Write(ctx, ops...)
+}
+
+// crash stops it without a goodbye.
+func (m *member) crash() {
+	m.dead.Store(true)
+	m.end()
+}
+
+func (m *member) heard() int   { return m.metric(`koguma_control_planes{state="heard"}`) }
+func (m *member) unheard() int { return m.metric(`koguma_control_planes{state="unheard"}`) }
+
+// hears waits until it hears so many others, and all that there are.
+func (m *member) hears(n int) {
+	m.t.Helper()
+	m.eventually("the others to be heard", func() bool { return m.heard() == n && m.unheard() == 0 })
+}
+
+// leases are the control planes that the store knows.
+func (f *planes) leases() []policy.Resource {
+	f.t.Helper()
+	all, err := f.store.List(f.t.Context(), policy.TypeControlPlane, "")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return all
+}
+
+// lease puts in the store that there is a control plane at an address.
+func (f *planes) lease(id, address string) {
+	f.t.Helper()
+	c := &policy.ControlPlane{Meta: policy.Meta{Type: policy.TypeControlPlane, Name: id}, Address: address, Started: time.Now().UTC()}
+	if err := c.Validate(); err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := store.Put(f.t.Context(), f.store, c); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// Control planes of one store find each other, and one that ends in good order is forgotten at once.
+func TestControlPlanesKnowEachOther(t *testing.T) {
+	t.Parallel()
+	f := newPlanes(t)
+	a, b := f.boot(), f.boot()
+	a.hears(1)
+	b.hears(1)
+	c := f.boot()
+	for _, m := range []*member{a, b, c} {
+		m.hears(2)
+	}
+	c.end()
+	a.hears(1)
+	b.hears(1)
+	if n := len(f.leases()); n != 2 {
+		t.Errorf("there are %d leases, want 2", n)
+	}
+	for _, bad := range []string{"does not answer", "has not renewed"} {
+		if strings.Contains(a.log.String(), bad) {
+			t.Errorf("the log says that somebody %s:\n%s", bad, a.log)
+		}
+	}
+}
+
+// A control plane that crashes counts as one that may have proxies until its lease lapses, and its lease is removed.
+func TestControlPlaneCrashes(t *testing.T) {
+	t.Parallel()
+	f := newPlanes(t)
+	a, b := f.boot(), f.boot()
+	a.hears(1)
+	b.crash()
+	a.eventually("b to be missed", func() bool { return a.unheard() == 1 && a.heard() == 0 })
+	a.hears(0)
+	if !strings.Contains(a.log.String(), "it has not renewed its lease") {
+		t.Errorf("the log does not say what became of it:\n%s", a.log)
+	}
+	a.eventually("the lease to be removed", func() bool { return len(f.leases()) == 1 })
+}
+
+// A control plane that accepts and says nothing does not count as one that is heard.
+func TestControlPlaneStalls(t *testing.T) {
+	t.Parallel()
+	f := newPlanes(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a := f.boot()
+	f.lease("stalled", l.Addr().String())
+	a.eventually("it to be missed", func() bool { return a.unheard() == 1 })
+	for a.unheard() == 1 && !strings.Contains(a.log.String(), "does not answer") {
+		f.renew("stalled")
+		time.Sleep(20 * time.Millisecond)
+	}
+	if log := a.log.String(); !strings.Contains(log, "does not answer") || !strings.Contains(log, "no sign of life") {
+		t.Errorf("the log does not say that it does not answer, and why:\n%s", log)
+	}
+	a.hears(0) // nobody renews it any more
+}
+
+// renew renews a lease.
+func (f *planes) renew(id string) {
+	f.t.Helper()
+	r, err := f.store.Get(f.t.Context(), policy.Key{Type: policy.TypeControlPlane, Name: id})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c := *r.(*policy.ControlPlane)
+	c.Beat++
+	if _, err := store.Put(f.t.Context(), f.store, &c); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// A control plane at the address of another is not taken for it.
+func TestControlPlaneInTheWrongPlace(t *testing.T) {
+	t.Parallel()
+	f := newPlanes(t)
+	a, b := f.boot(), f.boot()
+	a.hears(1)
+	f.lease("other", b.addrs.InterCP.String())
+	a.eventually("it to be missed", func() bool { return a.unheard() == 1 })
+	for a.unheard() == 1 && !strings.Contains(a.log.String(), "answers in its place") {
+		f.renew("other")
+		time.Sleep(20 * time.Millisecond)
+	}
+	if !strings.Contains(a.log.String(), "control plane "+b.id+" answers in its place") {
+		t.Errorf("the log does not say who answers:\n%s", a.log)
+	}
+	if a.heard() != 1 {
+		t.Errorf("%d control planes are heard, want 1", a.heard())
+	}
+}
+
+// While the store takes nothing no lease lapses: nobody could renew one.
+func TestLeasesStayWhileTheStoreIsAway(t *testing.T) {
+	t.Parallel()
+	f := newPlanes(t)
+	a, b := f.boot(), f.boot()
+	a.hears(1)
+	a.dead.Store(true)
+	b.dead.Store(true)
+	time.Sleep(1200 * time.Millisecond) // longer than a lease lasts
+	if a.heard() != 1 || b.heard() != 1 {
+		t.Errorf("%d and %d are heard, want 1 each", a.heard(), b.heard())
+	}
+	a.dead.Store(false)
+	b.dead.Store(false)
+	b.eventually("the leases to be renewed", func() bool {
+		return strings.Count(a.log.String()+b.log.String(), "told again that this one is there") == 2
+	})
+	a.hears(1)
+	b.hears(1)
+	if strings.Contains(a.log.String()+b.log.String(), "has not renewed its lease") {
+		t.Errorf("a lease lapsed:\n%s%s", a.log, b.log)
+	}
+}
+
+// The port of the control planes is for control planes: neither a proxy nor a server has a certificate that opens it.
+func TestInterCPCertificates(t *testing.T) {
+	t.Parallel()
+	f := newPlanes(t)
+	a := f.boot()
+	ca, err := cp.LoadCPAuthority(t.Context(), f.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := certs.NewCA(certs.CAOptions{CommonName: "kuma-cp", Life: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := cp.NewServerCert(ca, "", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows := func(get func() (*tls.Certificate, error)) *tls.Config {
+		return &tls.Config{InsecureSkipVerify: true, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return get() }}
+	}
+	for name, c := range map[string]struct {
+		config *tls.Config
+		ok     bool
+	}{
+		"a control plane":                  {cp.PeerTLS("me", ca), true},
+		"a control plane of another store": {cp.PeerTLS("me", other), false},
+		"the certificate of the DP server": {shows(server.Get), false},
+		"a proxy":                          {shows(func() (*tls.Certificate, error) { return workload(t, ca) }), false},
+		"nothing":                          {&tls.Config{InsecureSkipVerify: true}, false},
+	} {
+		status, err := askRoll(t, a.addrs.InterCP.String(), c.config)
+		if c.ok != (err == nil && status == http.StatusOK) {
+			t.Errorf("%s: got %d, %v", name, status, err)
+		}
+	}
+}
+
+// workload is a certificate of a proxy, by the CA of the control planes at that.
+func workload(t *testing.T, ca *certs.CA) (*tls.Certificate, error) {
+	t.Helper()
+	key, err := certs.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	id, err := certs.WorkloadID("koguma-cp", "web")
+	if err != nil {
+		return nil, err
+	}
+	chain, err := ca.Issue(t.Context(), certs.Request{Key: key.Public(), ID: id, Life: time.Hour})
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{chain[0].Raw}, PrivateKey: key}, nil
+}
+
+// askRoll begins to listen to what a control plane tells the others.
+func askRoll(t *testing.T, address string, config *tls.Config) (status int, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	transport := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}
+	transport.Protocols.SetHTTP2(true)
+	conn, err := transport.NewClientConn(ctx, "https", address)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	r, err := http.NewRequestWithContext(ctx, "GET", "https://"+address+"/roll", nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := conn.RoundTrip(r)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	return res.StatusCode, nil
+}
