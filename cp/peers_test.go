@@ -40,15 +40,29 @@ type member struct {
 // boot starts another control plane.
 func (f *planes) boot() *member {
 	f.t.Helper()
-	m := &member{plane: &plane{t: f.t, log: new(logBuffer)}, dead: new(atomic.Bool)}
-	cfg := m.config(func(c *cp.Config) {
-		c.InterCP.Server.Interface, c.InterCP.Server.Port = "127.0.0.1", 0
-	})
-	m.run(cfg, func(c *cp.ControlPlane) {
-		c.Share(&sharedStore{f.store, m.dead})
-		m.id = c.ID()
-	})
-	return m
+	return f.bootAtOnce(1)[0]
+}
+
+// bootAtOnce starts that many control planes at the same time.
+func (f *planes) bootAtOnce(n int) []*member {
+	f.t.Helper()
+	var all []*member
+	var await []func()
+	for range n {
+		m := &member{plane: &plane{t: f.t, log: new(logBuffer)}, dead: new(atomic.Bool)}
+		cfg := m.config(func(c *cp.Config) {
+			c.InterCP.Server.Interface, c.InterCP.Server.Port = "127.0.0.1", 0
+		})
+		await = append(await, m.launch(cfg, func(c *cp.ControlPlane) {
+			c.Share(&sharedStore{f.store, m.dead})
+			m.id = c.ID()
+		}))
+		all = append(all, m)
+	}
+	for _, up := range await {
+		up()
+	}
+	return all
 }
 
 // sharedStore outlives the control planes that use it.

@@ -75,7 +75,13 @@ func start(t *testing.T, change ...func(*cp.Config)) *plane {
 	return p
 }
 
-func (p *plane) run(cfg cp.Config, prepare ...func(*cp.ControlPlane)) {
+func (p *plane) run(cfg cp.Config) {
+	p.t.Helper()
+	p.launch(cfg)()
+}
+
+// launch starts a control plane, and returns what waits until it is up.
+func (p *plane) launch(cfg cp.Config, prepare ...func(*cp.ControlPlane)) (await func()) {
 	p.t.Helper()
 	c, err := cp.New(cfg)
 	if err != nil {
@@ -103,8 +109,11 @@ func (p *plane) run(cfg cp.Config, prepare ...func(*cp.ControlPlane)) {
 		}
 		p.end()
 	})
-	if p.addrs, err = c.Addrs(ctx); err != nil {
-		p.t.Fatal("the control plane did not come up")
+	return func() {
+		p.t.Helper()
+		if p.addrs, err = c.Addrs(ctx); err != nil {
+			p.t.Fatal("the control plane did not come up")
+		}
 	}
 }
 

@@ -30,6 +30,8 @@ func StartControlPlane(ctx context.Context, dir string, env ...string) (*Control
 		"KUMA_DP_SERVER_PORT=0",
 		"KUMA_DIAGNOSTICS_SERVER_PORT=0",
 		"KUMA_ADMIN_SERVER_LOCAL_PORT=0",
+		"KUMA_INTER_CP_SERVER_INTERFACE=127.0.0.1",
+		"KUMA_INTER_CP_SERVER_PORT=0",
 	}, env...)})
 	if err != nil {
 		return nil, err
