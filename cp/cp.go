@@ -101,7 +101,7 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 	}
 	var p *peers
 	if c.cfg.Store.shared() || c.store != nil {
-		p = newPeers(c.id, s, ca, r.roll, m, c.log, c.terms)
+		p = newPeers(c.id, s, ca, r, m, c.log, c.terms)
 		r.peered = p.see
 	}
 	g, running := errgroup.WithContext(ctx)
@@ -142,6 +142,9 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 	api := &api{
 		cfg: c.cfg, resources: c.resources(s), issuer: tokens{resources{store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations, courier: r, confidant: r,
 		log: c.log, instanceID: c.id, dpPort: portOf(dp.Addr()),
+	}
+	if p != nil {
+		api.fleet = &fleet{r, p}
 	}
 	servers := c.apiServers(api)
 	defer closeAPI(servers)

@@ -19,6 +19,8 @@ type explainer struct {
 	permissions policy.Permissions
 	dataplanes  []*policy.Dataplane
 	confidant
+	meet     func(proxies []string) // has the confidant know of these proxies, and unknown be what it does not
+	unknown  []string
 	now      time.Time
 	remedies map[string]string // by service and inbound: as a cause has it
 }

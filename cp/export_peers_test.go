@@ -22,5 +22,5 @@ func (c *ControlPlane) ID() string { return c.id }
 
 // PeerTLS is how a control plane with that id shows itself to the others, and whom it takes.
 func PeerTLS(id string, ca *certs.CA) *tls.Config {
-	return newPeers(id, nil, ca, nil, nil, nil, usualTerms()).tls(func(string) error { return nil })
+	return newPeers(id, nil, ca, &reconciler{}, nil, nil, usualTerms()).tls(func(string) error { return nil })
 }

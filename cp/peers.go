@@ -29,6 +29,7 @@ type peers struct {
 	ca      *x509.Certificate
 	cert    *ownCert
 	roll    *roll
+	own     accountant
 	log     *slog.Logger
 	metrics *metrics
 	terms   terms
@@ -76,14 +77,14 @@ func usualTerms() terms {
 const peerLife = 30 * 24 * time.Hour
 
 // newPeers knows nobody yet.
-func newPeers(id string, s store.Store, ca *certs.CA, r *roll, m *metrics, log *slog.Logger, t terms) *peers {
+func newPeers(id string, s store.Store, ca *certs.CA, r *reconciler, m *metrics, log *slog.Logger, t terms) *peers {
 	record := policy.ControlPlane{
 		Meta: policy.Meta{Type: policy.TypeControlPlane, Name: id}, Started: time.Now().UTC(), Release: Version(),
 	}
 	issue := func(key crypto.PublicKey) ([]*x509.Certificate, error) { return ca.IssuePeer(key, id, peerLife) }
 	return &peers{
 		store: s, lease: &lease{store: s, record: record, every: t.renew, log: log}, ca: ca.Certificate(), cert: &ownCert{issue: issue},
-		roll: r, log: log, metrics: m, terms: t, wake: make(chan struct{}, 1), known: map[string]*remote{},
+		roll: r.roll, own: r, log: log, metrics: m, terms: t, wake: make(chan struct{}, 1), known: map[string]*remote{},
 	}
 }
 

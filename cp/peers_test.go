@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -294,23 +295,44 @@ func workload(t *testing.T, ca *certs.CA) (*tls.Certificate, error) {
 // askRoll begins to listen to what a control plane tells the others.
 func askRoll(t *testing.T, address string, config *tls.Config) (status int, err error) {
 	t.Helper()
+	status, _, err = askPeer(t, address, config, "GET", "/roll", "")
+	return status, err
+}
+
+// askAccounts asks a control plane as another does.
+func askAccounts(t *testing.T, m *member, config *tls.Config, question string) string {
+	t.Helper()
+	status, text, err := askPeer(t, m.addrs.InterCP.String(), config, "POST", "/accounts", question)
+	if status != http.StatusOK || err != nil {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	return text
+}
+
+// askPeer is the answer of a control plane to another, as far as it has come at once.
+func askPeer(t *testing.T, address string, config *tls.Config, method, path, body string) (status int, text string, err error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	transport := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}
 	transport.Protocols.SetHTTP2(true)
 	conn, err := transport.NewClientConn(ctx, "https", address)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer conn.Close()
-	r, err := http.NewRequestWithContext(ctx, "GET", "https://"+address+"/roll", nil)
+	r, err := http.NewRequestWithContext(ctx, method, "https://"+address+path, strings.NewReader(body))
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	res, err := conn.RoundTrip(r)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer res.Body.Close()
-	return res.StatusCode, nil
+	if method == http.MethodGet { // it has no end
+		return res.StatusCode, "", nil
+	}
+	data, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(data), err
 }

@@ -16,6 +16,7 @@ import (
 func (p *peers) serve(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /roll", p.tell)
+	mux.HandleFunc("POST /accounts", p.answer)
 	s := &http.Server{
 		Handler: mux, Protocols: new(http.Protocols),
 		TLSConfig:         p.tls(func(string) error { return nil }),
@@ -61,4 +62,33 @@ func (p *peers) tell(w http.ResponseWriter, r *http.Request) {
 			return // the peer will come again
 		}
 	}
+}
+
+// accountant answers for the own proxies.
+type accountant interface {
+	accounts(q question) []account
+}
+
+// maxQuestion bounds what a peer may ask, in bytes: it may name all proxies.
+const maxQuestion = 8 << 20
+
+// answer answers a question of a peer.
+func (p *peers) answer(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
+	var q question
+	if err == nil {
+		err = policy.DecodeOpen(body, &q)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	data, err := policy.Encode(tally{p.own.accounts(q)})
+	if err != nil {
+		p.log.Error("another control plane cannot be answered", "error", err)
+		http.Error(w, "the answer cannot be written", http.StatusInternalServerError)
+		return
+	}
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(p.terms.silence))
+	w.Write(data)
 }

@@ -61,6 +61,14 @@ func (p *plane) config(change ...func(*cp.Config)) cp.Config {
 func start(t *testing.T, change ...func(*cp.Config)) *plane {
 	t.Helper()
 	p := boot(t, change...)
+	p.makeReady()
+	return p
+}
+
+// makeReady makes a control plane ready for proxies.
+func (p *plane) makeReady() {
+	t := p.t
+	t.Helper()
 	claims, err := token.Inspect(token.Raw(p.rest("POST", "/tokens/dataplane", `{"mesh":"default","validFor":"1h"}`)))
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +80,6 @@ func start(t *testing.T, change ...func(*cp.Config)) *plane {
 	p.eventually("the second signing key to be known", func() bool {
 		return p.askBootstrap("", map[string]any{"mesh": "default", "name": "nobody", "workdir": "/w", "dataplaneToken": mine}).status == http.StatusNotFound
 	})
-	return p
 }
 
 func (p *plane) run(cfg cp.Config) {

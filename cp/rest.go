@@ -34,6 +34,7 @@ type api struct {
 	rotator    rotator
 	courier    courier
 	confidant  confidant
+	fleet      *fleet // nil where there is no other control plane
 	log        *slog.Logger
 	instanceID string
 	dpPort     int        // where the DP server listens

@@ -61,6 +61,10 @@ func (a *api) getConnection(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	x.meet = func(proxies []string) {
+		known := a.know(r.Context(), question{Mesh: x.mesh.Name, Proxies: proxies, About: aboutStanding})
+		x.confidant, x.unknown = known, known.silent
+	}
 	return answer{body: x.connection(q.Get("from"), q.Get("to"), port, everywhere)}, nil
 }
 
@@ -138,6 +142,8 @@ func (x *explainer) connection(from, to string, port int, everywhere []*policy.D
 			return c
 		}
 	}
+	x.meet(namesOfBoth(sources, destinations))
+	c.Notes = append(c.Notes, x.unknown...)
 	x.try(&c, sources, destinations, port)
 	if len(c.Pairs) == 0 {
 		c.Cause = because(policy.CauseNoSuchPort, "see kumactl get dataplane", "%s has no inbound", c.To)
@@ -146,6 +152,16 @@ func (x *explainer) connection(from, to string, port int, everywhere []*policy.D
 		}
 	}
 	return c
+}
+
+// namesOfBoth are the names of the Dataplanes on both sides, each once.
+func namesOfBoth(sources, destinations []*policy.Dataplane) []string {
+	var names []string
+	for _, d := range slices.Concat(sources, destinations) {
+		names = append(names, d.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // missing says that nobody in the mesh is the one that was asked for, and where somebody is.

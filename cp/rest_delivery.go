@@ -43,7 +43,8 @@ func (a *api) getDelivery(r *http.Request) (answer, error) {
 	for i, d := range dataplanes {
 		keys[i] = d.Metadata().Key()
 	}
-	return answer{body: a.courier.delivery(mesh, version, keys)}, nil
+	known := a.know(r.Context(), question{Mesh: mesh, About: aboutDelivery, Version: version})
+	return answer{body: known.delivery(mesh, version, keys)}, nil
 }
 
 // delivery implements courier.

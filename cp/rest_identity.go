@@ -25,9 +25,10 @@ func (a *api) getIdentity(r *http.Request) (answer, error) {
 	if _, err := a.resources.store.Get(r.Context(), key); err != nil {
 		return answer{}, err
 	}
-	id := a.watcher.Identity(key)
+	known := a.know(r.Context(), question{Mesh: key.Mesh, Proxies: []string{key.Name}, About: aboutIdentity})
+	id := known.Identity(key)
 	if id.Token != nil && !a.identify(r).admin {
 		id.Token = &policy.IdentityToken{ExpiresAt: id.Token.ExpiresAt}
 	}
-	return answer{body: id}, nil
+	return answer{body: id, warning: known.warning()}, nil
 }

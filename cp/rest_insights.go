@@ -33,7 +33,7 @@ func (a *api) overviews(ctx context.Context, mesh string) ([]*policy.DataplaneOv
 	}
 	all := make([]*policy.DataplaneOverview, len(found))
 	for i, d := range found {
-		all[i] = a.overviewOf(d.(*policy.Dataplane))
+		all[i] = overview(d.(*policy.Dataplane), a.watcher)
 	}
 	return all, nil
 }

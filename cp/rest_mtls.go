@@ -29,25 +29,27 @@ func (a *api) mtls(r *http.Request) (answer, error) {
 	if b := m.Enabled(); b != nil {
 		state.Backend = b.Name
 	}
-	if state.Items, err = a.inbounds(r.Context(), name); err != nil {
+	var warning string
+	if state.Items, warning, err = a.inbounds(r.Context(), name); err != nil {
 		return answer{}, err
 	}
 	state.Total = len(state.Items)
-	return answer{body: state}, nil
+	return answer{body: state, warning: warning}, nil
 }
 
-// inbounds are those of a mesh with what was reported of them, sorted by proxy.
-func (a *api) inbounds(ctx context.Context, mesh string) ([]policy.InboundMTLS, error) {
+// inbounds are those of a mesh with what was reported of them, sorted by proxy; warning is what is not known, "" if all is.
+func (a *api) inbounds(ctx context.Context, mesh string) (all []policy.InboundMTLS, warning string, err error) {
 	dataplanes, err := a.resources.store.List(ctx, policy.TypeDataplane, mesh)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	all := []policy.InboundMTLS{}
+	known := a.know(ctx, question{Mesh: mesh, About: aboutInsight})
+	all = []policy.InboundMTLS{}
 	for _, d := range dataplanes {
-		all = append(all, inboundsOf(d.(*policy.Dataplane), a.watcher.Insight(d.Metadata().Key()))...)
+		all = append(all, inboundsOf(d.(*policy.Dataplane), known.Insight(d.Metadata().Key()))...)
 	}
 	slices.SortStableFunc(all, func(x, y policy.InboundMTLS) int { return cmp.Compare(x.Proxy, y.Proxy) })
-	return all, nil
+	return all, known.warning(), nil
 }
 
 // recently is how long ago plaintext counts for who makes a mesh strict. maxNamed is how many inbounds a warning names.
@@ -66,9 +68,13 @@ func (a *api) stillPlaintext(ctx context.Context, r policy.Resource) ([]string, 
 	if err != nil || old == nil || modeOf(old.(*policy.Mesh)) != policy.ModePermissive {
 		return nil, err
 	}
-	all, err := a.inbounds(ctx, m.Name)
+	all, warning, err := a.inbounds(ctx, m.Name)
 	if err != nil {
 		return nil, err
+	}
+	var warnings []string
+	if warning != "" {
+		warnings = append(warnings, warning)
 	}
 	var spoken, unknown []string
 	for _, in := range all {
@@ -80,7 +86,6 @@ func (a *api) stillPlaintext(ctx context.Context, r policy.Resource) ([]string, 
 			spoken = append(spoken, where)
 		}
 	}
-	var warnings []string
 	if len(spoken) > 0 {
 		warnings = append(warnings, fmt.Sprintf("within the last hour somebody came without mTLS, and is refused from now on, to %s; "+
 			"kumactl inspect mtls -m %s shows how many", named(spoken), m.Name))

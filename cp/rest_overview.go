@@ -18,7 +18,14 @@ func (a *api) listOverviews(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return page(&q, r, all, placeOf, a.overview), nil
+	var shown []policy.Resource
+	ans := page(&q, r, all, placeOf, func(r policy.Resource) any { shown = append(shown, r); return r })
+	known := a.know(r.Context(), question{Mesh: r.PathValue("mesh"), Proxies: namesOf(shown), About: aboutInsight})
+	for i, d := range shown {
+		ans.body.(listBody).Items[i] = overview(d.(*policy.Dataplane), known)
+	}
+	ans.warning = known.warning()
+	return ans, nil
 }
 
 func (a *api) getOverview(r *http.Request) (answer, error) {
@@ -34,18 +41,26 @@ func (a *api) getOverview(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{body: a.overview(d)}, nil
+	known := a.know(r.Context(), question{Mesh: key.Mesh, Proxies: []string{key.Name}, About: aboutInsight})
+	return answer{body: overview(d.(*policy.Dataplane), known), warning: known.warning()}, nil
 }
 
-func (a *api) overview(r policy.Resource) any { return a.overviewOf(r.(*policy.Dataplane)) }
-
-// overviewOf is a Dataplane with what was seen of its proxy.
-func (a *api) overviewOf(d *policy.Dataplane) *policy.DataplaneOverview {
+// overview is a Dataplane with what was seen of its proxy.
+func overview(d *policy.Dataplane, seen watcher) *policy.DataplaneOverview {
 	o := &policy.DataplaneOverview{
 		Meta:      d.Meta,
 		Dataplane: policy.DataplaneSpec{Networking: d.Networking},
-		Insight:   a.watcher.Insight(d.Key()),
+		Insight:   seen.Insight(d.Key()),
 	}
 	o.Type = typeOverview
 	return o
+}
+
+// namesOf are the names of resources.
+func namesOf(all []policy.Resource) []string {
+	names := make([]string, len(all))
+	for i, r := range all {
+		names[i] = r.Metadata().Name
+	}
+	return names
 }

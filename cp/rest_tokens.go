@@ -50,7 +50,8 @@ func (a *api) listTokens(r *http.Request) (answer, error) {
 	if err := a.checkMesh(r, mesh); err != nil {
 		return answer{}, err
 	}
-	all := slices.DeleteFunc(a.watcher.Tokens(mesh), func(t tokenInUse) bool { return !q.inName(t.proxy.Name) })
+	known := a.know(r.Context(), question{Mesh: mesh, About: aboutToken})
+	all := slices.DeleteFunc(known.Tokens(mesh), func(t tokenInUse) bool { return !q.inName(t.proxy.Name) })
 	slices.SortFunc(all, func(a, b tokenInUse) int { return cmp.Compare(a.proxy.Name, b.proxy.Name) })
 	dataplanes, err := a.resources.store.List(r.Context(), policy.TypeDataplane, mesh)
 	if err != nil {
@@ -61,7 +62,9 @@ func (a *api) listTokens(r *http.Request) (answer, error) {
 		byName[d.Metadata().Name] = d.(*policy.Dataplane)
 	}
 	place := func(t tokenInUse) string { return t.proxy.Name }
-	return page(&q, r, all, place, func(t tokenInUse) any { return t.use(byName[t.proxy.Name]) }), nil
+	ans := page(&q, r, all, place, func(t tokenInUse) any { return t.use(byName[t.proxy.Name]) })
+	ans.warning = known.warning()
+	return ans, nil
 }
 
 // use tells of the token what may be told, and whether it would be let in now for this Dataplane, nil for none.

@@ -52,11 +52,11 @@ func (p *problems) checkPeers(d *Dataplane) {
 // Source is whom a permission lets in: the peers of a service, or for "" of all whose names begin with Prefix, that have all
 // of these other tags. The value [Any] stands for every value.
 type Source struct {
-	Service string
-	Prefix  string
-	Tags    map[string]string
+	Service string            `json:"service,omitempty"`
+	Prefix  string            `json:"prefix,omitempty"`
+	Tags    map[string]string `json:"tags,omitempty"`
 	// Except are those of the source who are not let in, as [Source.without] has them; they have no exceptions themselves.
-	Except []Source
+	Except []Source `json:"except,omitempty"`
 }
 
 // source is the selector as a source.

@@ -1,0 +1,158 @@
+package cp
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"slices"
+	"strings"
+	"time"
+
+	"koguma/policy"
+)
+
+// fleet knows of the proxies of all control planes of the store: those of this one by itself, and of the others what it asks them.
+type fleet struct {
+	own   *reconciler
+	peers *peers
+}
+
+// knowledge is what a request may want to know of proxies.
+type knowledge struct {
+	watcher
+	courier
+	confidant
+	// silent says which control planes did not answer, and so what is not known; empty if all is.
+	silent []string
+}
+
+// warning is what whoever asked should know of what is not known.
+func (k *knowledge) warning() string { return strings.Join(k.silent, "; ") }
+
+// know is what is known that answers the question, at this control plane and the others.
+func (a *api) know(ctx context.Context, q question) knowledge {
+	k := knowledge{watcher: a.watcher, courier: a.courier, confidant: a.confidant}
+	if a.fleet == nil {
+		return k
+	}
+	elsewhere := a.fleet.ask(ctx, q)
+	if len(elsewhere.accounts) > 0 || len(elsewhere.silent) > 0 {
+		k = knowledge{elsewhere, elsewhere, elsewhere, elsewhere.silent}
+	}
+	return k
+}
+
+// ask is what the other control planes answer, as far as it is newer than what is known here.
+func (f *fleet) ask(ctx context.Context, q question) *census {
+	tallies, silent := f.peers.ask(ctx, q)
+	c := &census{own: f.own, accounts: map[string]account{}}
+	for _, all := range tallies {
+		for _, a := range all {
+			if old, ok := c.accounts[a.Proxy]; !ok || a.newer(&old) {
+				c.accounts[a.Proxy] = a
+			}
+		}
+	}
+	for _, a := range f.own.present(q) {
+		if other, ok := c.accounts[a.Proxy]; ok && !other.newer(&a) {
+			delete(c.accounts, a.Proxy)
+		}
+	}
+	for _, address := range silent {
+		c.silent = append(c.silent, "control plane "+address+" does not answer, so how its proxies are is not known")
+	}
+	return c
+}
+
+// census is what this control plane knows of its proxies, and the others of theirs, as of when they were asked.
+type census struct {
+	own      *reconciler
+	accounts map[string]account // of those of whom another control plane knows more, by name
+	silent   []string
+}
+
+// Insight implements watcher.
+func (c *census) Insight(key policy.Key) policy.DataplaneInsight {
+	a, ok := c.accounts[key.Name]
+	if !ok || a.Insight == nil {
+		return c.own.Insight(key)
+	}
+	insight := *a.Insight
+	insight.Plaintext = a.Plaintext
+	return insight
+}
+
+// Identity implements watcher.
+func (c *census) Identity(key policy.Key) policy.ProxyIdentity {
+	if a, ok := c.accounts[key.Name]; ok && a.Identity != nil {
+		return *a.Identity
+	}
+	return c.own.Identity(key)
+}
+
+// Tokens implements watcher. Whether they are good is judged here: the keys are those of all.
+func (c *census) Tokens(mesh string) []tokenInUse {
+	all := slices.DeleteFunc(c.own.Tokens(mesh), func(t tokenInUse) bool {
+		_, moved := c.accounts[t.proxy.Name]
+		return moved
+	})
+	v, now := c.own.keys.verifier(), time.Now()
+	for name, a := range c.accounts {
+		if a.Token != nil {
+			claims := a.Token.claims(mesh)
+			key := policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}
+			all = append(all, tokenInUse{key, claims, v.Judge(claims, now)})
+		}
+	}
+	return all
+}
+
+// delivery implements courier. A control plane that does not answer has proxies of which nobody knows what they lack.
+func (c *census) delivery(mesh string, version uint64, all []policy.Key) policy.Delivery {
+	d := c.own.delivery(mesh, version, all)
+	d.Proxies -= c.own.countAmong(mesh, c.accounts)
+	d.Pending = slices.DeleteFunc(d.Pending, func(p policy.ProxyPending) bool { _, moved := c.accounts[p.Proxy]; return moved })
+	d.Absent = slices.DeleteFunc(d.Absent, func(p policy.AbsentProxy) bool { _, moved := c.accounts[p.Proxy]; return moved })
+	for name, a := range c.accounts {
+		if a.Connected {
+			d.Proxies++
+		}
+		for _, p := range a.Pending {
+			d.Pending = append(d.Pending, policy.ProxyPending{Proxy: name, Pending: p})
+		}
+		if a.Absent != nil && slices.ContainsFunc(all, func(k policy.Key) bool { return k.Name == name }) {
+			d.Absent = append(d.Absent, *a.Absent)
+		}
+	}
+	for _, why := range c.silent {
+		d.Pending = append(d.Pending, policy.ProxyPending{Pending: policy.Pending{Reason: why}})
+	}
+	slices.SortStableFunc(d.Pending, func(a, b policy.ProxyPending) int { return cmp.Compare(a.Proxy, b.Proxy) })
+	slices.SortFunc(d.Absent, func(a, b policy.AbsentProxy) int { return cmp.Compare(a.Proxy, b.Proxy) })
+	return d
+}
+
+// countAmong is how many of these proxies of a mesh have a session here.
+func (r *reconciler) countAmong(mesh string, accounts map[string]account) int {
+	n := 0
+	for name := range accounts {
+		if r.connected(policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}) != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// revoked and withdrawn implement confidant: what they tell stands in the store.
+func (c *census) revoked(mesh, token string) bool { return c.own.revoked(mesh, token) }
+func (c *census) withdrawn(mesh string, leaf *x509.Certificate) bool {
+	return c.own.withdrawn(mesh, leaf)
+}
+
+// standing implements confidant.
+func (c *census) standing(key policy.Key) standing {
+	if a, ok := c.accounts[key.Name]; ok && a.Standing != nil {
+		return a.Standing.standing()
+	}
+	return c.own.standing(key)
+}
