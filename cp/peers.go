@@ -39,8 +39,8 @@ type peers struct {
 
 	mu     sync.Mutex
 	known  map[string]*remote // by instance id
-	age    time.Duration      // how long the store has been answering
-	beaten time.Time          // when the own lease was seen renewed last
+	age    time.Duration      // how long the store had been answering when ...
+	beaten time.Time          // ... the own lease was seen renewed last
 }
 
 // remote is one of the others.
@@ -49,7 +49,7 @@ type remote struct {
 
 	// The rest is guarded by the lock of peers.
 	record   *policy.ControlPlane
-	seen     time.Duration   // the age at which its lease was seen renewed last
+	seen     time.Duration   // how long the store had been answering when its lease was seen renewed last
 	lapsed   bool            // it was not renewed for too long
 	attended bool            // somebody keeps a stream to it
 	life     context.Context // ends when it is gone
@@ -166,7 +166,7 @@ func (p *peers) see(e store.Event) {
 	switch {
 	case e.Key.Name == p.lease.record.Name:
 		if record != nil {
-			p.tick(time.Now())
+			p.tick()
 		}
 		return
 	case record == nil && q == nil:
@@ -177,26 +177,29 @@ func (p *peers) see(e store.Event) {
 			p.lose(q, "another control plane has gone")
 		}
 	case q == nil || q.lapsed:
-		q = &remote{id: record.Name, address: record.Address, record: record, seen: p.age, since: time.Now()}
+		q = &remote{id: record.Name, address: record.Address, record: record, seen: p.now(), since: time.Now()}
 		q.life, q.end = context.WithCancel(context.Background())
 		p.known[e.Key.Name] = q
 		p.roll.unheard(q.id, q.address, q.since)
 	default:
-		q.record, q.seen = record, p.age
+		q.record, q.seen = record, p.now()
 	}
 	p.count()
 	p.signal()
 }
 
+// now is how long the store has been answering by now, as far as that is known. The caller holds the lock.
+func (p *peers) now() time.Duration {
+	if p.beaten.IsZero() {
+		return p.age
+	}
+	return p.age + min(time.Since(p.beaten), 2*p.terms.renew)
+}
+
 // tick lets time go by for the leases of the others. The own lease going round by the store is what shows that theirs would
 // have: while nobody can write, nobody's lease lapses. The caller holds the lock.
-func (p *peers) tick(now time.Time) {
-	passed := p.terms.renew
-	if !p.beaten.IsZero() {
-		passed = min(now.Sub(p.beaten), 2*p.terms.renew)
-	}
-	p.beaten = now
-	p.age += passed
+func (p *peers) tick() {
+	p.age, p.beaten = p.now(), time.Now()
 	for _, q := range p.known {
 		if !q.lapsed && p.age-q.seen >= p.terms.lapse {
 			q.lapsed = true

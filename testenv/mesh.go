@@ -36,6 +36,7 @@ type Mesh struct {
 	dir    string
 	env    []string // of the control plane
 	files  atomic.Int64
+	others []*ControlPlane
 	agents []*Sidecar
 	bares  []*Bare
 }
@@ -232,6 +233,9 @@ func (m *Mesh) stop() {
 	}
 	if m.CP != nil {
 		all = append(all, m.CP.Stop(10*time.Second))
+	}
+	for _, cp := range m.others {
+		all = append(all, cp.Stop(10*time.Second))
 	}
 	if err := errors.Join(all...); err != nil {
 		m.t.Error(err)
