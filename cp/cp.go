@@ -140,11 +140,8 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 	}
 	defer diagnostics.Close()
 	api := &api{
-		cfg: c.cfg, resources: c.resources(s), issuer: tokens{resources{store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations, courier: r, confidant: r,
+		fleet: &fleet{r, p}, cfg: c.cfg, resources: c.resources(s), issuer: tokens{resources{store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations, courier: r, confidant: r,
 		log: c.log, instanceID: c.id, dpPort: portOf(dp.Addr()),
-	}
-	if p != nil {
-		api.fleet = &fleet{r, p}
 	}
 	servers := c.apiServers(api)
 	defer closeAPI(servers)

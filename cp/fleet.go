@@ -14,7 +14,7 @@ import (
 // fleet knows of the proxies of all control planes of the store: those of this one by itself, and of the others what it asks them.
 type fleet struct {
 	own   *reconciler
-	peers *peers
+	peers *peers // nil where the store is not shared
 }
 
 // knowledge is what a request may want to know of proxies.
@@ -32,7 +32,7 @@ func (k *knowledge) warning() string { return strings.Join(k.silent, "; ") }
 // know is what is known that answers the question, at this control plane and the others.
 func (a *api) know(ctx context.Context, q question) knowledge {
 	k := knowledge{watcher: a.watcher, courier: a.courier, confidant: a.confidant}
-	if a.fleet == nil {
+	if a.fleet == nil || a.fleet.peers == nil {
 		return k
 	}
 	elsewhere := a.fleet.ask(ctx, q)
@@ -46,6 +46,9 @@ func (a *api) know(ctx context.Context, q question) knowledge {
 func (f *fleet) ask(ctx context.Context, q question) *census {
 	tallies, silent := f.peers.ask(ctx, q)
 	c := &census{own: f.own, accounts: map[string]account{}}
+	for _, address := range silent {
+		c.silent = append(c.silent, "control plane "+address+" does not answer, so how its proxies are is not known")
+	}
 	for _, all := range tallies {
 		for _, a := range all {
 			if old, ok := c.accounts[a.Proxy]; !ok || a.newer(&old) {
@@ -53,13 +56,13 @@ func (f *fleet) ask(ctx context.Context, q question) *census {
 			}
 		}
 	}
+	if len(c.accounts) == 0 {
+		return c
+	}
 	for _, a := range f.own.present(q) {
 		if other, ok := c.accounts[a.Proxy]; ok && !other.newer(&a) {
 			delete(c.accounts, a.Proxy)
 		}
-	}
-	for _, address := range silent {
-		c.silent = append(c.silent, "control plane "+address+" does not answer, so how its proxies are is not known")
 	}
 	return c
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -335,4 +336,30 @@ func askPeer(t *testing.T, address string, config *tls.Config, method, path, bod
 	}
 	data, err := io.ReadAll(res.Body)
 	return res.StatusCode, string(data), err
+}
+
+// When a control plane has ended, nothing of what it had with the others is left. No other test runs beside this one.
+func TestNothingLeftOfPeers(t *testing.T) {
+	f := newPlanes(t)
+	a, b := f.boot(), f.boot()
+	a.hears(1)
+	b.hears(1)
+	f.lease("nobody", "127.0.0.1:1")
+	a.eventually("one to be missed", func() bool { return a.unheard() == 1 })
+	a.end()
+	b.end()
+	left := func() string {
+		all := make([]byte, 4<<20)
+		for _, stack := range strings.Split(string(all[:runtime.Stack(all, true)]), "\n\n") {
+			if strings.Contains(stack, "cp.(*peers)") || strings.Contains(stack, "cp.other") || strings.Contains(stack, "http2ClientConn") {
+				return stack
+			}
+		}
+		return ""
+	}
+	for end := time.Now().Add(patience); left() != ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("this is left:\n%s", left())
+		}
+	}
 }

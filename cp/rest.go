@@ -34,7 +34,7 @@ type api struct {
 	rotator    rotator
 	courier    courier
 	confidant  confidant
-	fleet      *fleet // nil where there is no other control plane
+	fleet      *fleet
 	log        *slog.Logger
 	instanceID string
 	dpPort     int        // where the DP server listens
@@ -110,6 +110,7 @@ func (a *api) routes() []route {
 		{"GET", "/_resources", everybody, "Could not retrieve the types of resources", a.listTypes},
 		{"GET", "/policies", everybody, "Could not retrieve the types of policies", a.listPolicyTypes},
 		{"GET", "/who-am-i", everybody, "Could not find out who you are", a.whoAmI},
+		{"GET", "/control-planes", administrators, "Could not retrieve the control planes", a.listControlPlanes},
 		{"POST", "/tokens/dataplane", administrators, "Could not issue a token", a.issueToken},
 		{"POST", "/dry-run", administrators, "Could not try a dry run", a.postDryRun},
 		{"POST", "/tokens/dataplane/revocations", administrators, "Could not revoke the tokens", a.revokeTokens},

@@ -24,3 +24,27 @@ func (c *ControlPlane) Validate() error {
 	}
 	return bad.err()
 }
+
+// ControlPlanes are the control planes of one store as one of them sees them, as `GET /control-planes` answers it.
+type ControlPlanes struct {
+	Total int                    `json:"total"`
+	Items []ControlPlaneOverview `json:"items"`
+}
+
+// ControlPlaneOverview is a control plane as one sees it.
+type ControlPlaneOverview struct {
+	InstanceID string `json:"instanceId"`
+	Address    string `json:"address,omitempty"` // where the others reach it; "" where there can be no others
+	Version    string `json:"version"`           // of its program
+	Status     string `json:"status"`            // ControlPlaneSelf, ControlPlaneHeard or ControlPlaneUnheard
+	// Since is when it began to be like this.
+	Since   time.Time `json:"since"`
+	Proxies int       `json:"proxies"` // that are connected to it, as far as is known
+}
+
+// How a control plane is seen.
+const (
+	ControlPlaneSelf    = "self"    // it is the one that was asked
+	ControlPlaneHeard   = "heard"   // it tells of its proxies
+	ControlPlaneUnheard = "unheard" // it does not answer, and may have proxies in any state
+)

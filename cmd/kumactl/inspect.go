@@ -14,7 +14,7 @@ import (
 )
 
 func (c *cli) inspectCommand() *cobra.Command {
-	cmd := group("inspect", "Show what runs in a mesh", c.inspectConnection(), c.inspectDataplane(), c.inspectDataplanes(), c.inspectIdentity(),
+	cmd := group("inspect", "Show what runs in a mesh", c.inspectConnection(), c.inspectControlPlanes(), c.inspectDataplane(), c.inspectDataplanes(), c.inspectIdentity(),
 		c.inspectMesh(), c.inspectMeshes(), c.inspectMTLS(), c.inspectServices(), c.inspectTokens())
 	cmd.AddCommand(c.inspectPolicies()...)
 	return cmd
