@@ -99,6 +99,14 @@ func Limits() []Limit {
 		seconds("certificate.lifeMax", policy.MaxLeafLife),
 		seconds("certificate.issueTimeout", mostIssue),
 
+		seconds("interCp.renewal", usualTerms().renew),
+		seconds("interCp.lease", usualTerms().lapse),
+		seconds("interCp.silence", usualTerms().silence),
+		seconds("interCp.answerTimeout", askPatience),
+		{"interCp.question", maxQuestion, "bytes"},
+		{"interCp.answer", maxTally, "bytes"},
+		{"interCp.update", maxLine, "bytes"},
+
 		{"file.pem", certs.MaxPEM, "bytes"},
 		{"file.chain", certs.MaxChain, "certificates"},
 		{"file.tls", maxTLSFile, "bytes"},

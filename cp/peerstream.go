@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// maxLine bounds one update of a peer, in bytes: the first has all its proxies.
-	maxLine = 64 << 20
+	// maxLine bounds one update of a peer, in bytes.
+	maxLine = 16 << 20
 	// minRedial and maxRedial bound the time between two attempts to reach a peer.
 	minRedial = 50 * time.Millisecond
 	maxRedial = time.Second
