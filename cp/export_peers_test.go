@@ -13,7 +13,7 @@ func (c *ControlPlane) Share(s store.Store) {
 	c.store = s
 	c.terms = terms{
 		renew: 100 * time.Millisecond, lapse: time.Second, remove: 1500 * time.Millisecond,
-		beat: 50 * time.Millisecond, silence: 400 * time.Millisecond,
+		beat: 50 * time.Millisecond, silence: 1500 * time.Millisecond,
 	}
 }
 

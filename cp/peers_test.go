@@ -174,7 +174,7 @@ func TestControlPlaneStalls(t *testing.T) {
 		f.renew("stalled")
 		time.Sleep(20 * time.Millisecond)
 	}
-	if log := a.log.String(); !strings.Contains(log, "does not answer") || !strings.Contains(log, "no sign of life") {
+	if log := a.log.String(); !strings.Contains(log, "does not answer") || !strings.Contains(log, "gives no sign of life") {
 		t.Errorf("the log does not say that it does not answer, and why:\n%s", log)
 	}
 	a.hears(0) // nobody renews it any more

@@ -2,6 +2,7 @@ package cp
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,6 +23,9 @@ const (
 	maxRedial = time.Second
 )
 
+// errSilent is why a stream counts as broken on which nothing comes.
+var errSilent = errors.New("it gives no sign of life")
+
 // attend keeps a stream to a peer until it is gone, or the context ends.
 func (p *peers) attend(ctx context.Context, q *remote) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -35,7 +39,7 @@ func (p *peers) attend(ctx context.Context, q *remote) {
 			return
 		}
 		p.miss(q, err)
-		if time.Since(begun) > p.terms.silence { // it did answer
+		if time.Since(begun) > p.terms.silence { // it did answer for a while, or that was pause enough
 			pause = minRedial
 		}
 		select {
@@ -51,13 +55,20 @@ func (p *peers) attend(ctx context.Context, q *remote) {
 func (p *peers) listen(ctx context.Context, q *remote) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := time.AfterFunc(p.terms.silence, func() {
-		cancel(fmt.Errorf("no sign of life for %v", p.terms.silence))
-	})
+	silence := time.AfterFunc(p.terms.silence, func() { cancel(errSilent) })
 	defer silence.Stop()
+	err := p.follow(ctx, q, silence)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause // of whatever went wrong then
+	}
+	return err
+}
+
+// follow takes in what a peer tells over one stream, and puts off silence as long as it does.
+func (p *peers) follow(ctx context.Context, q *remote, silence *time.Timer) error {
 	conn, err := p.dial(ctx, q)
 	if err != nil {
-		return errors.Join(err, context.Cause(ctx))
+		return err
 	}
 	defer conn.Close()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, q.url("/roll"), nil)
@@ -66,7 +77,7 @@ func (p *peers) listen(ctx context.Context, q *remote) error {
 	}
 	res, err := conn.RoundTrip(r)
 	if err != nil {
-		return errors.Join(err, context.Cause(ctx))
+		return err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
@@ -88,7 +99,7 @@ func (p *peers) listen(ctx context.Context, q *remote) error {
 		}
 		p.hear(q, conn, u)
 	}
-	return errors.Join(errors.New("its stream has ended"), lines.Err(), context.Cause(ctx))
+	return cmp.Or(lines.Err(), errors.New("its stream has ended"))
 }
 
 // dial opens the connection that all requests to a peer go over: it is the peer's that the lease is of, or none.
@@ -155,7 +166,7 @@ func (p *peers) miss(q *remote, err error) {
 		p.roll.unheard(q.id, q.address, q.since)
 		p.count()
 	}
-	if !q.complained && time.Since(q.since) > maxRedial {
+	if !q.complained && (time.Since(q.since) > maxRedial || errors.Is(err, errSilent)) {
 		q.complained = true
 		p.log.Warn("another control plane does not answer; what becomes of its proxies is not known here", "controlPlane", q.id,
 			"address", q.address, "error", err)
