@@ -7,9 +7,9 @@ import (
 	"koguma/token"
 )
 
-// question is what one control plane asks another about the proxies of a mesh.
+// question is what one control plane asks another about the proxies of a mesh, or of all.
 type question struct {
-	Mesh    string   `json:"mesh"`
+	Mesh    string   `json:"mesh,omitempty"`    // "" is all
 	Proxies []string `json:"proxies,omitempty"` // the names of their Dataplanes; none is all
 	About   subject  `json:"about"`
 	Version uint64   `json:"version,omitempty"` // of the store, about their delivery
@@ -34,6 +34,7 @@ type tally struct {
 // account is what a control plane knows of a proxy that is, or was, connected to it. Of the parts, the one that was asked for is
 // there. No private key is.
 type account struct {
+	Mesh      string    `json:"mesh"`
 	Proxy     string    `json:"proxy"`
 	Connected bool      `json:"connected,omitempty"`
 	At        time.Time `json:"at"` // when it connected, or how it was connected ended
@@ -45,6 +46,10 @@ type account struct {
 	Pending   []policy.Pending         `json:"pending,omitempty"`
 	Absent    *policy.AbsentProxy      `json:"absent,omitempty"` // with the delivery, nil while it is connected
 	Standing  *standingAccount         `json:"standing,omitempty"`
+}
+
+func (a *account) key() policy.Key {
+	return policy.Key{Type: policy.TypeDataplane, Mesh: a.Mesh, Name: a.Proxy}
 }
 
 // newer reports whether a says more of a proxy than another account of it: one who is connected more than one who is gone, and
@@ -91,7 +96,7 @@ func (r *reconciler) accounts(q question) []account {
 	all := r.present(q)
 	for i := range all {
 		a := &all[i]
-		key := policy.Key{Type: policy.TypeDataplane, Mesh: q.Mesh, Name: a.Proxy}
+		key := a.key()
 		switch q.About {
 		case aboutInsight:
 			insight := r.Insight(key)
@@ -126,18 +131,20 @@ func (r *reconciler) present(q question) []account {
 	for _, n := range q.Proxies {
 		names[n] = true
 	}
-	asked := func(key policy.Key) bool { return key.Mesh == q.Mesh && (len(names) == 0 || names[key.Name]) }
+	asked := func(key policy.Key) bool {
+		return (q.Mesh == "" || key.Mesh == q.Mesh) && (len(names) == 0 || names[key.Name])
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []account
 	for key, s := range r.sessions {
 		if asked(key) {
-			all = append(all, account{Proxy: key.Name, Connected: true, At: s.since})
+			all = append(all, account{Mesh: key.Mesh, Proxy: key.Name, Connected: true, At: s.since})
 		}
 	}
 	for key, e := range r.endings {
 		if asked(key) && r.sessions[key] == nil {
-			all = append(all, account{Proxy: key.Name, At: e.at})
+			all = append(all, account{Mesh: key.Mesh, Proxy: key.Name, At: e.at})
 		}
 	}
 	return all

@@ -100,6 +100,11 @@ func TestFleetAnswersForAll(t *testing.T) {
 		if warning := got.header.Get("Koguma-Warning"); warning != "" || strings.Count(got.body, `"connectTime"`) != 2 {
 			t.Errorf("the overview warns %q and is %s", warning, got.body)
 		}
+		for _, path := range []string{"/global-insight", "/mesh-insights", "/mesh-insights/default", "/meshes/default/service-insights"} {
+			if text := m.rest("GET", path, ""); !strings.Contains(text, `"online":`) || strings.Contains(text, `"offline":1`) {
+				t.Errorf("%s is %s", path, text)
+			}
+		}
 		if text := m.rest("GET", "/meshes/default/dataplane-tokens", ""); strings.Count(text, `"admitted":true`) != 2 || !strings.Contains(text, `"token-a"`) || !strings.Contains(text, `"token-b"`) {
 			t.Errorf("the tokens are %s", text)
 		}

@@ -45,14 +45,14 @@ func (a *api) know(ctx context.Context, q question) knowledge {
 // ask is what the other control planes answer, as far as it is newer than what is known here.
 func (f *fleet) ask(ctx context.Context, q question) *census {
 	tallies, silent := f.peers.ask(ctx, q)
-	c := &census{own: f.own, accounts: map[string]account{}}
+	c := &census{own: f.own, accounts: map[policy.Key]account{}}
 	for _, address := range silent {
 		c.silent = append(c.silent, "control plane "+address+" does not answer, so how its proxies are is not known")
 	}
 	for _, all := range tallies {
 		for _, a := range all {
-			if old, ok := c.accounts[a.Proxy]; !ok || a.newer(&old) {
-				c.accounts[a.Proxy] = a
+			if old, ok := c.accounts[a.key()]; !ok || a.newer(&old) {
+				c.accounts[a.key()] = a
 			}
 		}
 	}
@@ -60,8 +60,8 @@ func (f *fleet) ask(ctx context.Context, q question) *census {
 		return c
 	}
 	for _, a := range f.own.present(q) {
-		if other, ok := c.accounts[a.Proxy]; ok && !other.newer(&a) {
-			delete(c.accounts, a.Proxy)
+		if other, ok := c.accounts[a.key()]; ok && !other.newer(&a) {
+			delete(c.accounts, a.key())
 		}
 	}
 	return c
@@ -70,13 +70,13 @@ func (f *fleet) ask(ctx context.Context, q question) *census {
 // census is what this control plane knows of its proxies, and the others of theirs, as of when they were asked.
 type census struct {
 	own      *reconciler
-	accounts map[string]account // of those of whom another control plane knows more, by name
+	accounts map[policy.Key]account // of those of whom another control plane knows more
 	silent   []string
 }
 
 // Insight implements watcher.
 func (c *census) Insight(key policy.Key) policy.DataplaneInsight {
-	a, ok := c.accounts[key.Name]
+	a, ok := c.accounts[key]
 	if !ok || a.Insight == nil {
 		return c.own.Insight(key)
 	}
@@ -87,7 +87,7 @@ func (c *census) Insight(key policy.Key) policy.DataplaneInsight {
 
 // Identity implements watcher.
 func (c *census) Identity(key policy.Key) policy.ProxyIdentity {
-	if a, ok := c.accounts[key.Name]; ok && a.Identity != nil {
+	if a, ok := c.accounts[key]; ok && a.Identity != nil {
 		return *a.Identity
 	}
 	return c.own.Identity(key)
@@ -96,14 +96,13 @@ func (c *census) Identity(key policy.Key) policy.ProxyIdentity {
 // Tokens implements watcher. Whether they are good is judged here: the keys are those of all.
 func (c *census) Tokens(mesh string) []tokenInUse {
 	all := slices.DeleteFunc(c.own.Tokens(mesh), func(t tokenInUse) bool {
-		_, moved := c.accounts[t.proxy.Name]
+		_, moved := c.accounts[t.proxy]
 		return moved
 	})
 	v, now := c.own.keys.verifier(), time.Now()
-	for name, a := range c.accounts {
+	for key, a := range c.accounts {
 		if a.Token != nil {
 			claims := a.Token.claims(mesh)
-			key := policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}
 			all = append(all, tokenInUse{key, claims, v.Judge(claims, now)})
 		}
 	}
@@ -113,17 +112,23 @@ func (c *census) Tokens(mesh string) []tokenInUse {
 // delivery implements courier. A control plane that does not answer has proxies of which nobody knows what they lack.
 func (c *census) delivery(mesh string, version uint64, all []policy.Key) policy.Delivery {
 	d := c.own.delivery(mesh, version, all)
-	d.Proxies -= c.own.countAmong(mesh, c.accounts)
-	d.Pending = slices.DeleteFunc(d.Pending, func(p policy.ProxyPending) bool { _, moved := c.accounts[p.Proxy]; return moved })
-	d.Absent = slices.DeleteFunc(d.Absent, func(p policy.AbsentProxy) bool { _, moved := c.accounts[p.Proxy]; return moved })
-	for name, a := range c.accounts {
+	elsewhere := func(name string) bool {
+		_, ok := c.accounts[policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}]
+		return ok
+	}
+	d.Pending = slices.DeleteFunc(d.Pending, func(p policy.ProxyPending) bool { return elsewhere(p.Proxy) })
+	d.Absent = slices.DeleteFunc(d.Absent, func(p policy.AbsentProxy) bool { return elsewhere(p.Proxy) })
+	for key, a := range c.accounts {
+		if c.own.connected(key) != nil {
+			d.Proxies-- // the newer stream counts
+		}
 		if a.Connected {
 			d.Proxies++
 		}
 		for _, p := range a.Pending {
-			d.Pending = append(d.Pending, policy.ProxyPending{Proxy: name, Pending: p})
+			d.Pending = append(d.Pending, policy.ProxyPending{Proxy: key.Name, Pending: p})
 		}
-		if a.Absent != nil && slices.ContainsFunc(all, func(k policy.Key) bool { return k.Name == name }) {
+		if a.Absent != nil && slices.Contains(all, key) {
 			d.Absent = append(d.Absent, *a.Absent)
 		}
 	}
@@ -135,17 +140,6 @@ func (c *census) delivery(mesh string, version uint64, all []policy.Key) policy.
 	return d
 }
 
-// countAmong is how many of these proxies of a mesh have a session here.
-func (r *reconciler) countAmong(mesh string, accounts map[string]account) int {
-	n := 0
-	for name := range accounts {
-		if r.connected(policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}) != nil {
-			n++
-		}
-	}
-	return n
-}
-
 // revoked and withdrawn implement confidant: what they tell stands in the store.
 func (c *census) revoked(mesh, token string) bool { return c.own.revoked(mesh, token) }
 func (c *census) withdrawn(mesh string, leaf *x509.Certificate) bool {
@@ -154,7 +148,7 @@ func (c *census) withdrawn(mesh string, leaf *x509.Certificate) bool {
 
 // standing implements confidant.
 func (c *census) standing(key policy.Key) standing {
-	if a, ok := c.accounts[key.Name]; ok && a.Standing != nil {
+	if a, ok := c.accounts[key]; ok && a.Standing != nil {
 		return a.Standing.standing()
 	}
 	return c.own.standing(key)

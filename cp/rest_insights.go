@@ -26,14 +26,14 @@ func (a *api) insightRoutes() []route {
 }
 
 // overviews are all Dataplanes of a mesh, or of all for "", with what was seen of their proxies.
-func (a *api) overviews(ctx context.Context, mesh string) ([]*policy.DataplaneOverview, error) {
+func (a *api) overviews(ctx context.Context, mesh string, seen watcher) ([]*policy.DataplaneOverview, error) {
 	found, err := a.resources.store.List(ctx, policy.TypeDataplane, mesh)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]*policy.DataplaneOverview, len(found))
 	for i, d := range found {
-		all[i] = overview(d.(*policy.Dataplane), a.watcher)
+		all[i] = overview(d.(*policy.Dataplane), seen)
 	}
 	return all, nil
 }
@@ -42,7 +42,8 @@ func (a *api) globalInsight(r *http.Request) (answer, error) {
 	if err := noQuery(r); err != nil {
 		return answer{}, err
 	}
-	all, err := a.overviews(r.Context(), "")
+	known := a.know(r.Context(), question{About: aboutInsight})
+	all, err := a.overviews(r.Context(), "", known)
 	if err != nil {
 		return answer{}, err
 	}
@@ -64,7 +65,7 @@ func (a *api) globalInsight(r *http.Request) (answer, error) {
 		}
 	}
 	g.Meshes = g.Resources[policy.TypeMesh]
-	return answer{body: g}, nil
+	return answer{body: g, warning: known.warning()}, nil
 }
 
 func (a *api) listMeshInsights(r *http.Request) (answer, error) {
@@ -76,15 +77,18 @@ func (a *api) listMeshInsights(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	known := a.know(r.Context(), question{About: aboutInsight})
 	var all []policy.MeshInsight
 	for _, m := range meshes {
-		i, err := a.meshInsight(r.Context(), m.(*policy.Mesh))
+		i, err := a.meshInsight(r.Context(), m.(*policy.Mesh), known)
 		if err != nil {
 			return answer{}, err
 		}
 		all = append(all, i)
 	}
-	return page(&q, r, all, func(i policy.MeshInsight) string { return i.Name }, func(i policy.MeshInsight) any { return i }), nil
+	ans := page(&q, r, all, func(i policy.MeshInsight) string { return i.Name }, func(i policy.MeshInsight) any { return i })
+	ans.warning = known.warning()
+	return ans, nil
 }
 
 func (a *api) getMeshInsight(r *http.Request) (answer, error) {
@@ -99,19 +103,20 @@ func (a *api) getMeshInsight(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	i, err := a.meshInsight(r.Context(), m)
-	return answer{body: i}, err
+	known := a.know(r.Context(), question{Mesh: name, About: aboutInsight})
+	i, err := a.meshInsight(r.Context(), m, known)
+	return answer{body: i, warning: known.warning()}, err
 }
 
 // meshInsight counts what there is in a mesh.
-func (a *api) meshInsight(ctx context.Context, m *policy.Mesh) (policy.MeshInsight, error) {
+func (a *api) meshInsight(ctx context.Context, m *policy.Mesh, seen watcher) (policy.MeshInsight, error) {
 	i := policy.MeshInsight{
 		Meta:     policy.Meta{Type: policy.TypeMeshInsight, Name: m.Name, CreationTime: m.CreationTime, ModificationTime: m.ModificationTime},
 		Policies: map[policy.Type]policy.Count{},
 		Versions: policy.CountByVersion{KumaDP: map[string]policy.DataplaneCount{}, Envoy: map[string]policy.DataplaneCount{}},
 		MTLS:     policy.CountByBackend{IssuedBackends: map[string]policy.DataplaneCount{}},
 	}
-	all, err := a.overviews(ctx, m.Name)
+	all, err := a.overviews(ctx, m.Name, seen)
 	if err != nil {
 		return i, err
 	}
@@ -168,12 +173,15 @@ func (a *api) listServiceInsights(r *http.Request) (answer, error) {
 			return answer{}, err
 		}
 	}
-	all, err := a.overviews(r.Context(), mesh)
+	known := a.know(r.Context(), question{Mesh: mesh, About: aboutInsight})
+	all, err := a.overviews(r.Context(), mesh, known)
 	if err != nil {
 		return answer{}, err
 	}
 	services := slices.DeleteFunc(serviceInsights(all), func(s policy.ServiceInsight) bool { return !q.inName(s.Name) })
-	return page(&q, r, services, func(s policy.ServiceInsight) string { return placeIn(s.Mesh, s.Name) }, func(s policy.ServiceInsight) any { return s }), nil
+	ans := page(&q, r, services, func(s policy.ServiceInsight) string { return placeIn(s.Mesh, s.Name) }, func(s policy.ServiceInsight) any { return s })
+	ans.warning = known.warning()
+	return ans, nil
 }
 
 func (a *api) getServiceInsight(r *http.Request) (answer, error) {
@@ -184,13 +192,14 @@ func (a *api) getServiceInsight(r *http.Request) (answer, error) {
 	if err := a.checkMesh(r, mesh); err != nil {
 		return answer{}, err
 	}
-	all, err := a.overviews(r.Context(), mesh)
+	known := a.know(r.Context(), question{Mesh: mesh, About: aboutInsight})
+	all, err := a.overviews(r.Context(), mesh, known)
 	if err != nil {
 		return answer{}, err
 	}
 	for _, s := range serviceInsights(all) {
 		if s.Name == name {
-			return answer{body: s}, nil
+			return answer{body: s, warning: known.warning()}, nil
 		}
 	}
 	return answer{}, refuse(http.StatusNotFound, "Could not retrieve insights", fmt.Sprintf("no Dataplane of mesh %q stands for service %q", mesh, name))
