@@ -48,7 +48,7 @@ type (
 	}
 )
 
-// NewBackup is what s holds now.
+// NewBackup is what s holds now, but for who works on it: a restore neither ends the lease of a control plane nor brings one back.
 func NewBackup(ctx context.Context, s Store) (*Backup, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -62,7 +62,9 @@ func NewBackup(ctx context.Context, s Store) (*Backup, error) {
 	}
 	b := &Backup{Time: time.Now().UTC().Truncate(time.Second), Version: w.Version()}
 	for _, e := range events {
-		b.Resources = append(b.Resources, e.Resource)
+		if e.Key.Type != policy.TypeControlPlane {
+			b.Resources = append(b.Resources, e.Resource)
+		}
 	}
 	return b, nil
 }
