@@ -82,19 +82,16 @@ const (
 // there reports whether a proxy is connected, here or elsewhere.
 func (r *reconciler) there(key policy.Key) bool { return r.connected(key) != nil || r.roll.there(key) }
 
-// movedOn reports whether the proxy of a session that has ended has a newer stream elsewhere.
+// movedOn reports whether the proxy of a session that has ended has had a newer stream elsewhere, which may have ended as well.
 func (r *reconciler) movedOn(s *session) bool {
 	o, peer, ok := r.roll.sight(s.key)
-	return ok && r.supersedes(&o, peer, s)
+	return ok && r.follows(&o, peer, s)
 }
 
-// supersedes reports whether a proxy is connected to another control plane, by a stream that is newer than a session. Of any two
-// streams all find the same one to be the newer.
-func (r *reconciler) supersedes(o *sighting, peer string, s *session) bool {
-	if o.Gone != nil || o.Since.Before(s.since) {
-		return false
-	}
-	return o.Since.After(s.since) || peer > r.roll.self
+// follows reports whether the stream of a proxy to another control plane is newer than a session. Of any two streams all find the
+// same one to be the newer.
+func (r *reconciler) follows(o *sighting, peer string, s *session) bool {
+	return o.Since.After(s.since) || o.Since.Equal(s.since) && peer > r.roll.self
 }
 
 // hearOthers sees to what other control planes have told.
@@ -153,7 +150,7 @@ func (r *reconciler) share(mine *session, o *sighting, peer string) {
 	if mine.delivery.inherit(o.Uses) {
 		r.roll.touch(mine.key)
 	}
-	if r.supersedes(o, peer, mine) {
+	if o.Gone == nil && r.follows(o, peer, mine) {
 		mine.end(takenOver(mine, o.Instance))
 	}
 }
