@@ -39,5 +39,11 @@ func (c *Core) Tell(ctx context.Context, to *Core) error {
 	}
 }
 
+// Took has a control plane tell that a proxy of it has taken that version of its Dataplane.
+func (c *Core) Took(peer string, key policy.Key, version uint64) {
+	s := sighting{Mesh: key.Mesh, Name: key.Name, Since: time.Now(), Took: version}
+	c.reconciler.roll.hear(peer, rollUpdate{Full: true, Sightings: []sighting{s}, Progress: version, Now: time.Now()})
+}
+
 // Ended is why a session has ended, nil if it has not.
 func Ended(s xds.Session) error { return context.Cause(s.(*session).ctx) }

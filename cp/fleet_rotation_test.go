@@ -230,6 +230,9 @@ func TestSwitchingMTLSAcrossControlPlanes(t *testing.T) {
 				acks(web, xds.TypeCluster)
 				time.Sleep(8 * time.Second)
 				expect(round+": web has stopped, and nobody says so", false, true)
+				if _, takes := speaks(t, web); !takes {
+					t.Error("web does not take mTLS any more, though nobody says whether db has stopped to speak it")
+				}
 				time.Sleep(2 * time.Second)
 				expect(round+": for too long", false, false)
 				break

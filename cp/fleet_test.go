@@ -351,6 +351,25 @@ func TestInstanceElsewhere(t *testing.T) {
 	})
 }
 
+// It may be heard that a proxy has taken its Dataplane before the store tells of that.
+func TestHeardBeforeTheStore(t *testing.T) {
+	t.Parallel()
+	inFleet(t, 1, func(t *testing.T, f *fleet) {
+		api := f.agent("api-1", "1", "web")
+		f.core.Unheard("b")
+		web := brought(dataplane("web-1", "web"))
+		f.core.Took("b", key("web-1"), 1000)
+		synctest.Wait()
+		next := *f.world // of which the first hears by the store alone
+		next.renew()
+		s := next.session(node(t, "default.web-1", web))
+		time.Sleep(2 * time.Second)
+		dials(t, "the store tells of it", 0, api, "web", 1)
+		api.Close(false)
+		s.Close(false)
+	})
+}
+
 // Of two streams of one proxy at two control planes the newer one stays, and never none.
 func TestTakeoverElsewhere(t *testing.T) {
 	t.Parallel()
