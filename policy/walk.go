@@ -91,8 +91,8 @@ func bytesValue(n *node, v reflect.Value) *SyntaxError {
 	if n.kind != kindText && n.kind != kindVariable {
 		return n.fail("must be base64 text in quotes")
 	}
-	// base64(1) wraps its output, and a shell or YAML makes blanks of the line breaks.
-	text := strings.Join(strings.Fields(n.text), "")
+	// base64(1) wraps its output, and a shell or YAML makes blanks of the line breaks, which the decoder passes over itself.
+	text := strings.NewReplacer(" ", "", "\t", "").Replace(n.text)
 	data, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return n.fail("must be base64, as base64(1) writes it")
