@@ -29,6 +29,8 @@ type Config struct {
 	// CACert has the certificates, in PEM, of the authorities that the DP server's certificate may come from. Empty:
 	// the one that the token pins; if it pins none, LocalCA's; if that finds none, those of the system.
 	CACert []byte
+	// CACertFile is the file that CACert was read from, if there is one, to name it in an error.
+	CACertFile string
 	// LocalCA finds the CA, in PEM, of a control plane on this host; nothing if there is none. nil: there never is. It is
 	// asked before each connection that needs it.
 	LocalCA func() ([]byte, error)

@@ -37,7 +37,10 @@ func newControlPlanes(cfg Config) ([]*controlPlane, error) {
 	var roots *x509.CertPool
 	if len(cfg.CACert) > 0 {
 		var err error
-		if roots, err = parseCA(cfg.CACert, time.Now()); err != nil {
+		if roots, err = parseCA(cfg.CACert, time.Now()); err != nil && cfg.CACertFile != "" {
+			err = fmt.Errorf("%s: %w", cfg.CACertFile, err)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,14 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,14 +24,14 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs testdata/script. Each script finds tokens in its directory: good is for the Dataplane web-1 of mesh
-// default, expired was, and other is for another mesh. Nobody listens at the address of the control plane.
+// default, expired was, and other is for another mesh. expired.pem is a CA that was one, and ca.key its key. Nobody listens at the address of the control plane.
 func TestScript(t *testing.T) {
 	t.Parallel()
-	pem, err := token.NewKeyPEM()
+	keyPEM, err := token.NewKeyPEM()
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := token.ParseKey(pem)
+	key, err := token.ParseKey(keyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,6 +41,9 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every kuma-dp that is built with -race lingers for a second
 			env.Setenv("TMPDIR", filepath.Join(env.WorkDir, "tmp"))
 			if err := os.Mkdir(filepath.Join(env.WorkDir, "tmp"), 0o700); err != nil {
+				return err
+			}
+			if err := writeExpiredCA(env.WorkDir); err != nil {
 				return err
 			}
 			now := time.Now()
@@ -54,4 +65,28 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// writeExpiredCA writes expired.pem and ca.key.
+func writeExpiredCA(dir string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "expired"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	write := func(name, kind string, der []byte) error {
+		return os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+	}
+	return errors.Join(write("expired.pem", "CERTIFICATE", cert), write("ca.key", "PRIVATE KEY", der))
 }

@@ -178,6 +178,9 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 	if cfg.CACert, err = s.readCA(); err != nil {
 		return agent.Config{}, err
 	}
+	if s.caText == "" {
+		cfg.CACertFile = s.caFile
+	}
 	cfg.Dataplane, err = s.readDataplane(stdin)
 	return cfg, err
 }
