@@ -178,7 +178,23 @@ func TestProvidedSources(t *testing.T) {
 	}
 }
 
-// Each fault has its own reason.
+// saysMD5 is a CA whose certificate says that it was signed with MD5, which nobody signs with any more.
+func saysMD5(t *testing.T) *signer {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSigner(t, "x", nil, key, nil)
+	oid := []byte("\x2a\x86\x48\x86\xf7\x0d\x01\x01") // of PKCS #1; 11 is with SHA-256, 4 with MD5
+	der := bytes.ReplaceAll(s.cert.Raw, append(bytes.Clone(oid), 11), append(bytes.Clone(oid), 4))
+	if s.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Bad input 22: each fault has its own reason.
 func TestProvidedRefuses(t *testing.T) {
 	t.Parallel()
 	root := newSigner(t, "root", nil, newKey(t), nil)
@@ -226,6 +242,7 @@ func TestProvidedRefuses(t *testing.T) {
 		"RSA-1024":                {alone(newSigner(t, "x", nil, small, nil)), "its RSA key has 1024 bits; use 2048"},
 		"P-224":                   {alone(newSigner(t, "x", nil, odd, nil)), "P-224"},
 		"SHA-1":                   {alone(changed(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 })), "SHA1; use SHA-256"},
+		"MD5":                     {alone(saysMD5(t)), "MD5-RSA; use SHA-256"},
 		"junk before":             {[2][]byte{append([]byte("junk\n"), root.certPEM()...), key}, "before or after PEM block 1"},
 		"junk after":              {[2][]byte{append(root.certPEM(), "junk"...), key}, "before or after PEM block 2"},
 		"junk after the key":      {[2][]byte{root.certPEM(), append(bytes.Clone(key), "junk"...)}, "conf.key: secret \"default.ca-provided-key-ca-1\": there is something that is not PEM"},
