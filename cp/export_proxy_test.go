@@ -77,6 +77,9 @@ func (k Keyring) Apply(key policy.Key, r policy.Resource) error {
 	return err
 }
 
+// Revoked is isRevoked.
+func (k Keyring) Revoked(mesh, id string) bool { return k.isRevoked(mesh, id) }
+
 // ServerCert is the certificate of a DP server.
 type ServerCert struct{ cert *serverCert }
 

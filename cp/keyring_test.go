@@ -3,8 +3,10 @@ package cp_test
 import (
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"koguma/cp"
 	"koguma/policy"
@@ -57,6 +59,30 @@ func TestKeyring(t *testing.T) {
 	}
 	if _, err := k.Key("default", "1"); !errors.Is(err, token.ErrNoKey) {
 		t.Errorf("a key whose secret is gone: %v", err)
+	}
+}
+
+// Bad input 28: to look whether a token is among a hundred thousand that are revoked takes less than a millisecond.
+func TestLongListIsCheckedQuickly(t *testing.T) {
+	t.Parallel()
+	var list strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&list, "0e120ec9-6b42-495d-9758-%012d\n", i)
+	}
+	k := cp.NewKeyring()
+	s := secret(policy.RevocationsName("default"), []byte(list.String()))
+	if err := k.Apply(s.Key(), s); err != nil {
+		t.Fatal(err)
+	}
+	const checks = 2000
+	begin := time.Now()
+	for i := range checks {
+		if id := fmt.Sprintf("0e120ec9-6b42-495d-9758-%012d", i*50); !k.Revoked("default", id) || k.Revoked("default", id+"0") {
+			t.Fatalf("%s and one like it: not one of the two is revoked", id)
+		}
+	}
+	if took := time.Since(begin); took > checks*time.Millisecond {
+		t.Errorf("%d checks took %v", 2*checks, took)
 	}
 }
 

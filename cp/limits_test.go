@@ -41,7 +41,7 @@ func listen(t *testing.T) (addr string) {
 	return l.Addr().String()
 }
 
-// Who sends slowly, or nothing at all, or too much, is not waited for.
+// Bad input 9 and 34: who sends slowly, or nothing at all, or too much, is not waited for.
 func TestSlowAndEndlessRequests(t *testing.T) {
 	t.Parallel()
 	addr := listen(t)
