@@ -121,9 +121,7 @@ func TestMalformedPreconditions(t *testing.T) {
 }
 
 // Of many that change the same version of something, or create it, exactly one does.
-func TestOneWriterWins(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
+func oneWriterWins(t *testing.T, s *server) {
 	header := matching("If-None-Match", "*")
 	for round := range 5 {
 		won, etags := 0, map[string]bool{}

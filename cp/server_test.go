@@ -48,6 +48,13 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+// Len is how much there is, in bytes.
+func (l *logBuffer) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Len()
+}
+
 func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,7 +64,12 @@ func (l *logBuffer) String() string {
 // newServer is an API with the mesh "default" and its signing key.
 func newServer(t *testing.T, change ...func(*cp.Config)) *server {
 	t.Helper()
-	s := store.NewMemory()
+	return newServerOver(t, store.NewMemory(), change...)
+}
+
+// newServerOver is that over an empty store, which it closes.
+func newServerOver(t *testing.T, s store.Store, change ...func(*cp.Config)) *server {
+	t.Helper()
 	t.Cleanup(func() { s.Close() })
 	err := s.Write(t.Context(),
 		store.Op{Put: mesh("default"), Expect: store.Absent},
@@ -161,7 +173,7 @@ func (s *server) mustPut(path, body string) {
 func (s *server) contents() map[string]string {
 	s.t.Helper()
 	all := map[string]string{}
-	for _, t := range []policy.Type{policy.TypeMesh, policy.TypeDataplane, policy.TypeTrafficPermission, policy.TypeSecret, policy.TypeGlobalSecret} {
+	for _, t := range []policy.Type{policy.TypeMesh, policy.TypeDataplane, policy.TypeTrafficPermission, policy.TypeMeshTrafficPermission, policy.TypeSecret, policy.TypeGlobalSecret} {
 		rs, err := s.store.List(context.Background(), t, "")
 		if err != nil {
 			s.t.Fatal(err)
@@ -207,7 +219,7 @@ func (r response) wantProblem(t *testing.T, status int, say string) {
 	if text := strings.ReplaceAll(r.body, `\"`, `"`); !strings.Contains(text, say) {
 		t.Errorf("%s does not say %q", text, say)
 	}
-	for _, leak := range []string{".go:", "goroutine", "/root", "/work"} {
+	for _, leak := range []string{".go:", "goroutine", "/root", "/work", "/tmp", "SQLSTATE"} {
 		if strings.Contains(r.body, leak) {
 			t.Errorf("%s has %q in it", r.body, leak)
 		}
