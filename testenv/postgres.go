@@ -55,6 +55,18 @@ func NewPostgres(ctx context.Context) (*Postgres, error) {
 }
 
 func (p *Postgres) prepare(ctx context.Context) error {
+	if err := p.settle(); err != nil {
+		return err
+	}
+	_, err := Run(ctx, p.command("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"))
+	if err != nil {
+		return err
+	}
+	return p.Permit("host all kuma all scram-sha-256")
+}
+
+// settle chooses who runs the server, and at which port.
+func (p *Postgres) settle() error {
 	if os.Getuid() == 0 { // as whom it refuses to run
 		p.user = Nobody
 		if err := os.Chown(p.dir, p.user, p.user); err != nil {
@@ -66,11 +78,7 @@ func (p *Postgres) prepare(ctx context.Context) error {
 		return err
 	}
 	p.Port = ports[0]
-	_, err = Run(ctx, p.command("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"))
-	if err != nil {
-		return err
-	}
-	return p.Permit("host all kuma all scram-sha-256")
+	return nil
 }
 
 // command is a program of Postgres. Its libraries are beside it.
@@ -84,7 +92,7 @@ func (p *Postgres) path(name string) string { return filepath.Join(p.dir, name) 
 
 // Permit says who comes in over TCP, by the lines of pg_hba.conf, from the next start on.
 func (p *Postgres) Permit(lines ...string) error {
-	return p.File("data/pg_hba.conf", "local all postgres trust\n"+strings.Join(lines, "\n")+"\n")
+	return p.File("data/pg_hba.conf", "local all postgres trust\nlocal replication postgres trust\n"+strings.Join(lines, "\n")+"\n")
 }
 
 // File writes a file that the server reads.
@@ -115,8 +123,8 @@ func (p *Postgres) Start(ctx context.Context, settings ...string) error {
 		return err
 	}
 	err = p.Exec(ctx, "postgres", "CREATE ROLE kuma LOGIN PASSWORD '"+strings.ReplaceAll(PostgresPassword, "'", "''")+"'")
-	if err != nil && strings.Contains(err.Error(), "42710") {
-		return nil // from an earlier start
+	if err != nil && (strings.Contains(err.Error(), "42710") || strings.Contains(err.Error(), "25006")) {
+		return nil // from an earlier start, or from the server that this one follows
 	}
 	return err
 }
@@ -163,13 +171,31 @@ func (p *Postgres) Close() error {
 
 // Exec runs SQL as the administrator.
 func (p *Postgres) Exec(ctx context.Context, database, sql string) error {
-	conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s port=%d user=postgres dbname=%s sslmode=disable", p.dir, p.Port, database))
+	conn, err := p.connect(ctx, database)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, sql)
 	return err
+}
+
+func (p *Postgres) connect(ctx context.Context, database string) (*pgx.Conn, error) {
+	return pgx.Connect(ctx, fmt.Sprintf("host=%s port=%d user=postgres dbname=%s sslmode=disable", p.dir, p.Port, database))
+}
+
+// Names asks for rows of one text each, as the administrator.
+func (p *Postgres) Names(ctx context.Context, database, sql string) ([]string, error) {
+	conn, err := p.connect(ctx, database)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // NewDatabase makes a database of the user kuma, which holds nothing, and returns how to open it.
