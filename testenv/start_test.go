@@ -26,28 +26,34 @@ func BenchmarkStart(b *testing.B) {
 		measureStart(b, dir)
 	})
 	b.Run("postgres", func(b *testing.B) {
-		p, err := testenv.NewPostgres(b.Context())
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer p.Close()
-		if err := p.Start(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		cfg, err := p.NewDatabase(b.Context())
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, _, err := store.Migrate(b.Context(), cfg); err != nil {
-			b.Fatal(err)
-		}
-		s, err := store.OpenPostgres(b.Context(), cfg)
-		if err != nil {
-			b.Fatal(err)
-		}
-		fill(b, s)
-		measureStart(b, workDir(b), testenv.PostgresEnv(cfg)...)
+		measureStart(b, workDir(b), testenv.PostgresEnv(largePostgres(b))...)
 	})
+}
+
+// largePostgres is a database with a large mesh in it, of a server that runs until the benchmark ends.
+func largePostgres(b *testing.B) store.PostgresConfig {
+	b.Helper()
+	p, err := testenv.NewPostgres(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { p.Close() })
+	if err := p.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	cfg, err := p.NewDatabase(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, _, err := store.Migrate(b.Context(), cfg); err != nil {
+		b.Fatal(err)
+	}
+	s, err := store.OpenPostgres(b.Context(), cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	fill(b, s)
+	return cfg
 }
 
 func workDir(b *testing.B) string {
