@@ -38,6 +38,9 @@ drill-tokens: build tools ## rotate, revoke and end tokens under load, and count
 drill-ca: build tools ## rotate the CA, kill what does it and change the mode under load, and count what is lost
 	go run ./testenv/drill/ca
 
+drill-store: build tools ## stop, stall and replace Postgres, and kill control planes under load, and count what is lost
+	go run ./testenv/drill/store
+
 golden: tools ## rewrite the golden files; read the diff before you commit it
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
 	git diff --stat
@@ -86,4 +89,4 @@ $(POSTGRES):
 	go run ./testenv/fetch $(POSTGRES_VERSION) .tools/postgres
 	touch $@
 
-.PHONY: help build demo test check bench drill-ca drill-tokens golden fuzz audit tools clean
+.PHONY: help build demo test check bench drill-ca drill-store drill-tokens golden fuzz audit tools clean

@@ -83,3 +83,8 @@ func (c *ControlPlane) Kumactl(ctx context.Context, args ...string) (string, err
 	}
 	return Run(ctx, Command{Name: "kumactl", Path: path, Args: args, Env: []string{"HOME=" + c.home}})
 }
+
+// Metric is the value of a metric, by its name and labels as they are printed.
+func (c *ControlPlane) Metric(ctx context.Context, name string) (string, error) {
+	return metric(ctx, c.Diagnostics+"/metrics", name)
+}

@@ -230,8 +230,12 @@ func (m *Mesh) usePostgres() {
 
 // PostgresEnv is what tells a kuma-cp of a database.
 func PostgresEnv(cfg store.PostgresConfig) []string {
+	var names, ports []string
+	for _, h := range cfg.Hosts {
+		names, ports = append(names, h.Name), append(ports, strconv.Itoa(h.Port))
+	}
 	return []string{
-		"KUMA_STORE_TYPE=postgres", "KUMA_STORE_POSTGRES_HOST=" + cfg.Hosts[0].Name, fmt.Sprint("KUMA_STORE_POSTGRES_PORT=", cfg.Hosts[0].Port),
+		"KUMA_STORE_TYPE=postgres", "KUMA_STORE_POSTGRES_HOST=" + strings.Join(names, ","), "KUMA_STORE_POSTGRES_PORT=" + strings.Join(ports, ","),
 		"KUMA_STORE_POSTGRES_USER=" + cfg.User, "KUMA_STORE_POSTGRES_PASSWORD=" + string(cfg.Password), "KUMA_STORE_POSTGRES_DB_NAME=" + cfg.Database,
 	}
 }

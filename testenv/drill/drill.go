@@ -3,8 +3,6 @@
 //
 // A request is sent once. Each is counted and timed at the client, so that nothing is taken from what the mesh says of
 // itself; what the Envoys do about it on their own can be counted beside it.
-//
-// There is one control plane: no two can have one store.
 package drill
 
 import (

@@ -26,6 +26,7 @@ type Event int
 type Counter struct {
 	Head  string
 	Count func(context.Context) (int, error)
+	Never bool // it may not grow
 }
 
 // Record is what was seen of a mesh that is under load, phase by phase.
@@ -174,9 +175,9 @@ func (r *Record) cells(row *row) []string {
 		case !ok:
 			cells = append(cells, "–")
 		case took <= p.Within:
-			cells = append(cells, fmt.Sprintf("%.2f ≤ %.0f s", took.Seconds(), p.Within.Seconds()))
+			cells = append(cells, fmt.Sprintf("%.2f ≤ %g s", took.Seconds(), p.Within.Seconds()))
 		default:
-			cells = append(cells, fmt.Sprintf("%.2f > %.0f s", took.Seconds(), p.Within.Seconds()))
+			cells = append(cells, fmt.Sprintf("%.2f > %g s", took.Seconds(), p.Within.Seconds()))
 		}
 	}
 	return cells
@@ -189,6 +190,11 @@ func (r *Record) judge(row *row) (failed []error) {
 	}
 	if r.Unbroken && row.cut > 0 {
 		failed = append(failed, fmt.Errorf("%s: %d long TCP connections were cut", row.phase, row.cut))
+	}
+	for i, c := range r.Counters {
+		if c.Never && row.counts[i] > 0 {
+			failed = append(failed, fmt.Errorf("%s: %s: %d", row.phase, c.Head, row.counts[i]))
+		}
 	}
 	for e, p := range r.Promises {
 		if took := row.took[Event(e)]; took > p.Within {

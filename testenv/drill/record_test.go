@@ -16,14 +16,17 @@ import (
 func TestReport(t *testing.T) {
 	t.Parallel()
 	const lost, cut, late = "requests were lost", "long TCP connections were cut", "what was promised within 1s took 2s or more"
+	const grown = "steps: 2"
 	for name, c := range map[string]struct {
 		happens func(p *drill.Proxy, http, echo *testenv.Workload)
 		took    time.Duration
 		frail   bool // connections may be cut
+		never   bool // the counter may not grow
 		want    []string
 	}{
 		"nothing": {happens: func(*drill.Proxy, *testenv.Workload, *testenv.Workload) {}, took: time.Second},
 		"late":    {happens: func(*drill.Proxy, *testenv.Workload, *testenv.Workload) {}, took: 2 * time.Second, want: []string{late}},
+		"grown":   {happens: func(*drill.Proxy, *testenv.Workload, *testenv.Workload) {}, took: time.Second, never: true, want: []string{grown}},
 		"http":    {happens: func(_ *drill.Proxy, http, _ *testenv.Workload) { http.Close() }, want: []string{lost}},
 		"tcp":     {happens: func(_ *drill.Proxy, _, echo *testenv.Workload) { echo.Close() }, want: []string{lost, cut}},
 		"frail":   {happens: func(_ *drill.Proxy, _, echo *testenv.Workload) { echo.Close() }, frail: true, want: []string{lost}},
@@ -41,7 +44,7 @@ func TestReport(t *testing.T) {
 			n := 40
 			r := &drill.Record{
 				Mesh: &drill.Mesh{Proxies: []*drill.Proxy{p}}, Unbroken: !c.frail, Promises: []drill.Promise{{What: "soon", Within: time.Second}},
-				Counters: []drill.Counter{{Head: "steps", Count: func(context.Context) (int, error) { n += 2; return n, nil }}},
+				Counters: []drill.Counter{{Head: "steps", Count: func(context.Context) (int, error) { n += 2; return n, nil }, Never: c.never}},
 			}
 			if _, err := r.Begin(t.Context()); err != nil {
 				t.Fatal(err)
@@ -62,7 +65,7 @@ func TestReport(t *testing.T) {
 			}
 			var table strings.Builder
 			said := fmt.Sprint(r.Report(&table))
-			for _, what := range []string{lost, cut, late} {
+			for _, what := range []string{lost, cut, late, grown} {
 				want := strings.Contains(strings.Join(c.want, " "), what)
 				if strings.Contains(said, what) != want {
 					t.Errorf("%q is an error: %v, want %v: %s", what, !want, want, said)

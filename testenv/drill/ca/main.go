@@ -11,7 +11,6 @@ package main
 import (
 	"context"
 	"embed"
-	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -63,7 +62,7 @@ func run(ctx context.Context, m *drill.Mesh, sabotage bool) error {
 	d := &ca{Mesh: m, signs: "ca-1"}
 	d.Record = &drill.Record{
 		Mesh: m, Legend: legend, Unbroken: true,
-		Counters: []drill.Counter{{Head: "retried", Count: d.retried}},
+		Counters: []drill.Counter{{Head: "retried", Count: m.Retried}},
 		Promises: []drill.Promise{
 			named:       {What: "named", Within: 5 * time.Second},
 			rotated:     {What: "rotated", Within: 20 * time.Second},
@@ -123,29 +122,6 @@ func (d *ca) rest(ctx context.Context) (string, error) {
 		}
 	}
 	return d.Close(ctx, "nothing changes", nil)
-}
-
-// retried is how often the Envoys of those who send have tried again what failed.
-func (d *ca) retried(ctx context.Context) (sum int, err error) {
-	for _, p := range d.Senders() {
-		stats, err := p.Agent.Admin(ctx, `/stats?filter=^cluster\.(backend\.upstream_rq_retry|backend-echo\.upstream_cx_connect_fail)$`)
-		if err != nil {
-			return 0, err
-		}
-		lines := strings.Split(strings.TrimSpace(stats), "\n")
-		if len(lines) != 2 {
-			return 0, fmt.Errorf("the Envoy of %s counts no retries: %q", p.Name, stats)
-		}
-		for _, line := range lines {
-			var n int
-			_, value, _ := strings.Cut(line, ": ")
-			if _, err := fmt.Sscan(value, &n); err != nil {
-				return 0, errors.Join(fmt.Errorf("the Envoy of %s: %q", p.Name, line), err)
-			}
-			sum += n
-		}
-	}
-	return sum, nil
 }
 
 // inspect shows what an operator sees at the end.
