@@ -183,13 +183,14 @@ func TestControlPlaneStalls(t *testing.T) {
 // renew renews a lease.
 func (f *planes) renew(id string) {
 	f.t.Helper()
-	r, err := f.store.Get(f.t.Context(), policy.Key{Type: policy.TypeControlPlane, Name: id})
+	ctx := context.WithoutCancel(f.t.Context()) // it may be called until the last cleanup
+	r, err := f.store.Get(ctx, policy.Key{Type: policy.TypeControlPlane, Name: id})
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	c := *r.(*policy.ControlPlane)
 	c.Beat++
-	if _, err := store.Put(f.t.Context(), f.store, &c); err != nil {
+	if _, err := store.Put(ctx, f.store, &c); err != nil {
 		f.t.Fatal(err)
 	}
 }
