@@ -31,7 +31,7 @@ func TestStoreRestoredFromBeforeMTLS(t *testing.T) {
 	setMode(t, m, "STRICT")
 	settles(t, "web's requests", web.Out("backend"), allowed)
 	eventually(t, 10*time.Second, "plaintext to be refused", func() error {
-		if inPlaintext(backend.In("backend")) {
+		if inPlaintext(backend.In("backend")) || inPlaintext(web.In("web")) { // else an agent has not heard of STRICT yet
 			return fmt.Errorf("it is not")
 		}
 		return nil
