@@ -172,13 +172,14 @@ func TestStepCAAway(t *testing.T) {
 	t.Parallel()
 	ca := startStepCA(t)
 	m := testenv.New(t, testenv.Options{})
-	m.Apply(backendMesh("step", stepConf(t, ca), 40*time.Second)) // renewed after 24 to 30
+	// Renewed after 48 to 60 seconds: until the end, a slow machine has time to see both reasons and for the CA to come back.
+	m.Apply(backendMesh("step", stepConf(t, ca), 80*time.Second))
 	backend, web := serves(t, m, ca.Issuer.Roots(), 2)
 	load := testenv.StartLoad(t.Context(), web.Out("backend"), 100)
 	first := serial(t, web.In("web"))
 	shown := func(want string) {
 		t.Helper()
-		eventually(t, 40*time.Second, "the reason to be shown", func() error {
+		eventually(t, 75*time.Second, "the reason to be shown", func() error {
 			if got := rejection(m); !strings.Contains(got, want) {
 				return fmt.Errorf("it is %s", got)
 			}
@@ -208,7 +209,7 @@ func TestStepCAAway(t *testing.T) {
 	if err := ca.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "a new certificate", func() error {
+	eventually(t, 30*time.Second, "a new certificate", func() error {
 		if serial(t, web.In("web")) == first || strings.Contains(rejection(m), "step-ca") {
 			return fmt.Errorf("%s", rejection(m))
 		}
