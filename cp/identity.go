@@ -180,9 +180,9 @@ func renewal(leaf *x509.Certificate, begin time.Time) time.Time {
 	return begin.Add(max(time.Second, time.Duration(share*float64(leaf.NotAfter.Sub(begin)))))
 }
 
-// due is when to look again: when something is to be tried again or made anew by itself; zero if nothing is. Who is poked
-// anyway need not.
-func (ids *identities) due() time.Time {
+// due is when to look again after a look at now: when something is to be tried again or made anew by itself; zero if nothing is.
+// Who is poked anyway need not. What was left alone then is due, even if the time for it has come meanwhile.
+func (ids *identities) due(now time.Time) time.Time {
 	if ids.out != nil {
 		return time.Time{}
 	}
@@ -190,7 +190,7 @@ func (ids *identities) due() time.Time {
 		return ids.retry
 	}
 	first := ids.calm
-	if !time.Now().Before(first) {
+	if !now.Before(first) {
 		first = time.Time{}
 	}
 	for _, s := range ids.svids {

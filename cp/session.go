@@ -169,12 +169,13 @@ func (s *session) use() secretState {
 
 // identify sees to the certificates that the proxy asked for.
 func (s *session) identify(m making) {
-	secrets, err := s.ids.secrets(s.ctx, m.auth, s.wants, time.Now())
+	now := time.Now()
+	secrets, err := s.ids.secrets(s.ctx, m.auth, s.wants, now)
 	s.report(faultIdentity, err)
 	if s.delivery.signing(m.auth, len(s.ids.lacking(s.ids.wanted(m.auth, s.wants), time.Now())) > 0) {
 		s.reconciler.roll.touch(s.key)
 	}
-	if due := s.ids.due(); !due.IsZero() {
+	if due := s.ids.due(now); !due.IsZero() {
 		s.wakeAt(due)
 	}
 	if !sameSecrets(s.secrets, secrets) {
