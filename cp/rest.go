@@ -203,6 +203,9 @@ func (a *api) serve(methods map[string]route) http.Handler {
 			a.turnAway(w, r, methodNotAllowed(r))
 			return
 		}
+		if method == http.MethodGet {
+			warn(w, a.stale())
+		}
 		who := a.identify(r)
 		r.Body = http.MaxBytesReader(w, r.Body, rt.maxBody())
 		ans, err := rt.do(r, who)
@@ -272,9 +275,7 @@ func checkContent(r *http.Request, limit int64) error {
 
 // write sends the answer. An error means that nothing was sent yet.
 func (ans *answer) write(w http.ResponseWriter) error {
-	if ans.warning != "" {
-		w.Header().Set(warningHeader, ans.warning)
-	}
+	warn(w, ans.warning)
 	if ans.version > 0 {
 		w.Header().Set(versionHeader, strconv.FormatUint(ans.version, 10))
 	}

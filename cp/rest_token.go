@@ -25,6 +25,13 @@ var ErrNoSigningKey = errors.New("there is no signing key")
 // warningHeader carries what kumactl shows to whoever asked.
 const warningHeader = "Koguma-Warning"
 
+// warn adds a warning to an answer of which nothing was sent yet; "" is none.
+func warn(w http.ResponseWriter, text string) {
+	if text != "" {
+		w.Header().Add(warningHeader, text)
+	}
+}
+
 // tokenRequest is the body of POST /tokens/dataplane.
 type tokenRequest struct {
 	Name     string              `json:"name"`

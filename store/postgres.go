@@ -40,6 +40,7 @@ type postgres struct {
 
 	faultMu sync.Mutex
 	fault   error
+	asOf    time.Time // when memory was as new as the database last
 }
 
 // OpenPostgres returns the store that a Postgres holds, with a schema as [Migrate] makes it. Other processes may have the same
@@ -77,7 +78,10 @@ func OpenPostgres(ctx context.Context, cfg PostgresConfig) (Store, error) {
 func (p *postgres) Fault() error {
 	p.faultMu.Lock()
 	defer p.faultMu.Unlock()
-	return p.fault
+	if p.fault == nil {
+		return nil
+	}
+	return &Outage{p.asOf, p.fault}
 }
 
 // unavailable is what callers of Write are told of err.
@@ -283,9 +287,16 @@ func (p *postgres) wait(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // refresh takes in what is new in the database.
-func (p *postgres) refresh(ctx context.Context, conn *pgx.Conn) error {
+func (p *postgres) refresh(ctx context.Context, conn *pgx.Conn) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
+	defer func(begin time.Time) {
+		if err == nil {
+			p.faultMu.Lock()
+			p.asOf = begin
+			p.faultMu.Unlock()
+		}
+	}(time.Now())
 	n, err := readNews(ctx, conn, mark{p.newest(), p.origin}, p.keys)
 	if err != nil {
 		return err

@@ -110,6 +110,11 @@ func TestPostgresAway(t *testing.T) {
 	away := func(i int, limit time.Duration) {
 		t.Helper()
 		begun := time.Now()
+		defer func() {
+			if o, ok := errors.AsType[*store.Outage](s.Fault()); !ok || o.AsOf.After(begun) || begun.Sub(o.AsOf) > 10*time.Second {
+				t.Errorf("it was away from %v on, and says %+v", begun, o)
+			}
+		}()
 		err := s.Write(t.Context(), store.Op{Put: proxy(i, "1"), Expect: store.Any})
 		if took := time.Since(begun); !errors.Is(err, store.ErrUnavailable) || took > limit {
 			t.Errorf("got error %v after %v", err, took)
@@ -350,10 +355,17 @@ func TestPostgresTakesNoWrites(t *testing.T) {
 	if err := s.Write(t.Context(), store.Op{Put: proxy(2, "1")}); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("got error %v", err)
 	}
+	begun := time.Now()
 	time.Sleep(1500 * time.Millisecond) // that it can be read still is no reason to believe that it takes writes
 	if err := faulty(s, "permission denied")(); err != nil {
 		t.Error(err)
 	}
+	eventually(t, "what can be read to be known as new", func() error {
+		if o, ok := errors.AsType[*store.Outage](s.Fault()); !ok || o.AsOf.Before(begun) {
+			return fmt.Errorf("it says %+v", o)
+		}
+		return nil
+	})
 	execSQL(t, p, cfg.Database, "GRANT UPDATE ON store_version TO kuma")
 	eventually(t, "the store to be back", inOrder(s))
 

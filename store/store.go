@@ -79,8 +79,8 @@ type Store interface {
 	// Watch begins to watch everything in the store, until ctx ends or the store is closed.
 	Watch(ctx context.Context) (*Watch, error)
 
-	// Fault is why no Write is taken at present, an ErrUnavailable; nil if nothing is known that is in the way. Get, List
-	// and Watch go on with what there was.
+	// Fault is why no Write is taken at present, an ErrUnavailable and an [Outage]; nil if nothing is known that is in the way.
+	// Get, List and Watch go on with what there was.
 	Fault() error
 
 	// Close waits for the Write that is going on, ends every Watch with ErrClosed, and lets go of the file. All later

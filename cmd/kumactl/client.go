@@ -181,6 +181,9 @@ func (c *client) do(req *http.Request) (status int, answer []byte, err error) {
 	defer res.Body.Close()
 	c.log.Debug("asked", "method", req.Method, "url", req.URL, "status", res.StatusCode, "took", time.Since(begin))
 	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	for _, w := range res.Header.Values(warningHeader) {
+		c.warn("%s", w)
+	}
 	switch {
 	case err != nil:
 		return 0, nil, c.explain(err)
@@ -190,9 +193,6 @@ func (c *client) do(req *http.Request) (status int, answer []byte, err error) {
 		return res.StatusCode, nil, readProblem(res, answer)
 	}
 	c.version, _ = strconv.ParseUint(res.Header.Get(versionHeader), 10, 64)
-	for _, w := range res.Header.Values(warningHeader) {
-		c.warn("%s", w)
-	}
 	return res.StatusCode, answer, nil
 }
 

@@ -165,3 +165,19 @@ func TestBasePath(t *testing.T) {
 		t.Error(got.stderr)
 	}
 }
+
+// What a control plane warns of is shown, also where the answer is a problem, and never raw.
+func TestWarningsAreShown(t *testing.T) {
+	t.Parallel()
+	for status, body := range map[int]string{http.StatusOK: `{"total":0,"items":[],"next":null}`, http.StatusNotFound: `{"title":"Gone"}`} {
+		got := kumactl(t, serveFunc(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Add("Koguma-Warning", "this is old")
+			w.Header().Add("Koguma-Warning", "so\u009b is this")
+			w.WriteHeader(status)
+			io.WriteString(w, body)
+		}), "get", "meshes")
+		if !strings.Contains(got.stderr, "this is old\n") || !strings.Contains(got.stderr, "is this\n") || strings.Contains(got.stderr, "\u009b") {
+			t.Errorf("status %d: stderr %q", status, got.stderr)
+		}
+	}
+}
