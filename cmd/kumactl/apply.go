@@ -51,7 +51,7 @@ What is there already is replaced, whoever has changed it since: the last one wi
 	flags := cmd.Flags()
 	flags.StringVarP(&file, "file", "f", "", "a file, a directory (its .yaml, .yml and .json files), or - for stdin (required)")
 	flags.VarP(vars, "var", "v", "the value of a variable in the documents; may be repeated")
-	flags.BoolVar(&dryRun, "dry-run", false, "print the resources as they would be sent, and who would reach whom then; change nothing")
+	flags.BoolVar(&dryRun, "dry-run", false, "print the resources as they would be sent, without what is secret, and who would reach whom then; change nothing")
 	flags.BoolVar(&force, "force", false, "take a backend away from a Mesh although its certificates are in use, which cuts those off")
 	wait.addFlags(cmd)
 	require(cmd, "file")

@@ -23,10 +23,10 @@ type dryRunAnswer struct {
 	Changes  []change `json:"changes"`
 }
 
-// dryRun prints the resources as they would be sent, and then, as comments, what would change by all of them together. If
-// no control plane can be asked that is not known, and no error.
+// dryRun prints the resources as they would be sent, but for what is secret, and then, as comments, what would change by all of
+// them together. If no control plane can be asked that is not known, and no error.
 func (c *cli) dryRun(ctx context.Context, resources []policy.Resource, force bool) error {
-	shown, err := documents(resources)
+	shown, err := documents(resources, masked)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (c *cli) dryRun(ctx context.Context, resources []policy.Resource, force boo
 		c.warn("which pairs of services would change is not known: %v", err)
 		return nil
 	}
-	body, err := documents(resources)
+	body, err := documents(resources, whole)
 	if err != nil {
 		return err
 	}
@@ -66,11 +66,18 @@ func (c *cli) dryRun(ctx context.Context, resources []policy.Resource, force boo
 	return printChanges(c.stdout, answer.Changes)
 }
 
-// documents are the resources as one text.
-func documents(resources []policy.Resource) (yaml, error) {
+// whole is a resource as it is.
+func whole(r policy.Resource) (any, error) { return r, nil }
+
+// documents are the resources, each as it is to be shown, as one text.
+func documents(resources []policy.Resource, show func(policy.Resource) (any, error)) (yaml, error) {
 	var all yaml
 	for i, r := range resources {
-		text, err := policy.EncodeYAML(r)
+		shown, err := show(r)
+		if err != nil {
+			return nil, err
+		}
+		text, err := policy.EncodeYAML(shown)
 		if err != nil {
 			return nil, err
 		}
