@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 // Every route of every server says who may use it, and no write is open.
@@ -50,7 +51,7 @@ func TestGuardedRoutes(t *testing.T) {
 // Where this machine is said to be no administrator, it is like any other.
 func TestLocalhostIsNoAdministrator(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(c *cp.Config) { c.APIServer.Authn.LocalhostIsAdmin = false })
+	s := newServer(t, func(c *settings.Config) { c.APIServer.Authn.LocalhostIsAdmin = false })
 	s.get("/secrets").wantProblem(t, 403, "administrators")
 	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 403, "client certificate")
 	if r := s.get("/meshes"); r.status != 200 {

@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// adminHost is where the local admin server listens: whoever reaches it is on this machine.
-const adminHost = "127.0.0.1"
-
 // adminRoutes are what clients of the first versions call at a port of its own: tokens, in the form of that time, and
 // secrets. All else about them, who may and what is refused, is as in the API.
 func (a *api) adminRoutes() []route {

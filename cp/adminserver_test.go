@@ -10,15 +10,16 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/token"
 	"koguma/xds"
 )
 
 // newAdminServer is what the admin server serves, over a store with the mesh "default".
-func newAdminServer(t *testing.T, change ...func(*cp.Config)) *server {
+func newAdminServer(t *testing.T, change ...func(*settings.Config)) *server {
 	t.Helper()
 	s := newServer(t, change...)
-	cfg := cp.DefaultConfig()
+	cfg := settings.Default()
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -101,8 +102,8 @@ func TestOldTokensAtWork(t *testing.T) {
 func TestAdminPortTaken(t *testing.T) {
 	t.Parallel()
 	p := boot(t)
-	cfg := cp.DefaultConfig()
-	cfg.Store.Type = cp.StoreMemory
+	cfg := settings.Default()
+	cfg.Store.Type = settings.StoreMemory
 	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort = 0, 0, 0
 	if _, err := fmt.Sscanf(p.addrs.Admin.String(), "127.0.0.1:%d", &cfg.AdminServer.Local.Port); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"koguma/cp/settings"
 )
 
 // apiServer is one of the ports at which the API, or a part of it, is to be had.
@@ -28,7 +30,7 @@ func (c *ControlPlane) apiServers(a *api) []*apiServer {
 	local, public, http, https := c.cfg.AdminServer.Local, c.cfg.AdminServer.Public, c.cfg.APIServer.HTTP, c.cfg.APIServer.HTTPS
 	const portSetting = "apiServer.http.port (KUMA_API_SERVER_HTTP_PORT)"
 	all := []*apiServer{{
-		host: adminHost, port: local.Port, setting: "adminServer.local.port (KUMA_ADMIN_SERVER_LOCAL_PORT)",
+		host: settings.AdminHost, port: local.Port, setting: "adminServer.local.port (KUMA_ADMIN_SERVER_LOCAL_PORT)",
 		addr: &c.addrs.Admin, routes: a.adminRoutes(),
 	}}
 	if http.Enabled {
@@ -37,7 +39,7 @@ func (c *ControlPlane) apiServers(a *api) []*apiServer {
 	if https.Enabled {
 		all = append(all, &apiServer{
 			host: https.Interface, port: https.Port, setting: "apiServer.https.port (KUMA_API_SERVER_HTTPS_PORT)",
-			addr: &c.addrs.HTTPS, routes: a.routes(), tls: c.cfg.httpsConf(),
+			addr: &c.addrs.HTTPS, routes: a.routes(), tls: httpsConf(&c.cfg),
 		})
 	}
 	if public.Enabled {
@@ -51,14 +53,14 @@ func (c *ControlPlane) apiServers(a *api) []*apiServer {
 		})
 	}
 	// Clients of the admin server ask the API where it is.
-	if public.Enabled && http.Enabled && http.Interface != public.Interface && !unspecified(http.Interface) {
+	if public.Enabled && http.Enabled && http.Interface != public.Interface && !settings.Unspecified(http.Interface) {
 		all = append(all, &apiServer{host: public.Interface, port: http.Port, setting: portSetting, routes: a.discoveryRoutes()})
 	}
 	return all
 }
 
 // httpsConf is what the API shows under TLS.
-func (c *Config) httpsConf() *tlsConf {
+func httpsConf(c *settings.Config) *tlsConf {
 	h := c.APIServer.HTTPS
 	conf := &tlsConf{
 		section: "apiServer.https", certFile: h.TLSCertFile, keyFile: h.TLSKeyFile,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/token"
 )
 
@@ -78,8 +79,8 @@ func TestFailuresAreAudited(t *testing.T) {
 		what string
 		api  func()
 	}{
-		{"the store", func() { s.handler = newAPI(cp.DefaultConfig(), brokenStore{s.store}, s.log) }},
-		{"the code", func() { s.handler = newAPI(cp.DefaultConfig(), nil, s.log) }}, // which panics
+		{"the store", func() { s.handler = newAPI(settings.Default(), brokenStore{s.store}, s.log) }},
+		{"the code", func() { s.handler = newAPI(settings.Default(), nil, s.log) }}, // which panics
 	} {
 		broken.api()
 		since := len(s.log.String())

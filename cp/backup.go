@@ -9,12 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 )
-
-// errNotKept says that a store outlives no process.
-var errNotKept = errors.New("store.type: it is memory, which only a running kuma-cp has; set KUMA_STORE_TYPE to file or postgres")
 
 // BackupReport is what a backup holds.
 type BackupReport struct {
@@ -42,13 +40,13 @@ type MeshTokens struct {
 
 // Backup writes all that is in the store to a new file, which only this user can read. Secrets are in it as they are in the
 // store: sealed if there is a key file, else in clear.
-func Backup(ctx context.Context, cfg Config, path string) (_ BackupReport, err error) {
-	if cfg.Store.Type == StoreFile {
+func Backup(ctx context.Context, cfg settings.Config, path string) (_ BackupReport, err error) {
+	if cfg.Store.Type == settings.StoreFile {
 		if _, err := os.Stat(cfg.Store.File.Path); err != nil {
 			return BackupReport{}, fmt.Errorf("there is no store to back up: %w", err)
 		}
 	}
-	keys, s, err := cfg.openOffline(ctx)
+	keys, s, err := cfg.OpenOffline(ctx)
 	if err != nil {
 		return BackupReport{}, err
 	}
@@ -58,7 +56,7 @@ func Backup(ctx context.Context, cfg Config, path string) (_ BackupReport, err e
 		return BackupReport{}, err
 	}
 	if len(b.Resources) == 0 {
-		return BackupReport{}, fmt.Errorf("there is nothing in the store %s", cfg.storeName())
+		return BackupReport{}, fmt.Errorf("there is nothing in the store %s", cfg.StoreName())
 	}
 	data, err := b.Marshal(keys)
 	if err != nil {
@@ -67,17 +65,17 @@ func Backup(ctx context.Context, cfg Config, path string) (_ BackupReport, err e
 	if err := writeNew(path, data); err != nil {
 		return BackupReport{}, fmt.Errorf("backup: %w", err)
 	}
-	return cfg.report(b, keys), nil
+	return report(&cfg, b, keys), nil
 }
 
 // Restore makes the store hold what is in a backup and nothing else. A store that holds something is only written to if that is
 // to be replaced. Nothing changes unless everything in the backup can be read.
-func Restore(ctx context.Context, cfg Config, path string, replace bool) (_ RestoreReport, err error) {
+func Restore(ctx context.Context, cfg settings.Config, path string, replace bool) (_ RestoreReport, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return RestoreReport{}, fmt.Errorf("backup: %w", err)
 	}
-	keys, err := cfg.encryptionKeys()
+	keys, err := cfg.EncryptionKeys()
 	if err != nil {
 		return RestoreReport{}, err
 	}
@@ -85,7 +83,7 @@ func Restore(ctx context.Context, cfg Config, path string, replace bool) (_ Rest
 	if err != nil {
 		return RestoreReport{}, fmt.Errorf("backup %s: %w", path, err)
 	}
-	_, s, err := cfg.openOffline(ctx)
+	_, s, err := cfg.OpenOffline(ctx)
 	if err != nil {
 		return RestoreReport{}, err
 	}
@@ -93,47 +91,18 @@ func Restore(ctx context.Context, cfg Config, path string, replace bool) (_ Rest
 	before, err := b.Restore(ctx, s, replace)
 	switch {
 	case errors.Is(err, store.ErrNotEmpty):
-		err = fmt.Errorf("%s: %w: with --replace all of that goes, and the backup takes its place", cfg.storeName(), err)
+		err = fmt.Errorf("%s: %w: with --replace all of that goes, and the backup takes its place", cfg.StoreName(), err)
 	case errors.Is(err, store.ErrConflict):
-		err = fmt.Errorf("%s: nothing was restored, because somebody else has changed something meanwhile; try again: %w", cfg.storeName(), err)
+		err = fmt.Errorf("%s: nothing was restored, because somebody else has changed something meanwhile; try again: %w", cfg.StoreName(), err)
 	}
 	if err != nil {
 		return RestoreReport{}, err
 	}
-	return RestoreReport{cfg.report(b, keys), readmitted(before, b)}, nil
+	return RestoreReport{report(&cfg, b, keys), readmitted(before, b)}, nil
 }
 
-// openOffline opens the store for something else than a control plane.
-func (c *Config) openOffline(ctx context.Context) (*store.Keys, store.Store, error) {
-	if c.Store.Type == StoreMemory {
-		return nil, nil, errNotKept
-	}
-	keys, err := c.encryptionKeys()
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := c.openStore(ctx, keys)
-	return keys, s, c.busy(err)
-}
-
-// busy says what to do where a running kuma-cp has the store.
-func (c *Config) busy(err error) error {
-	if errors.Is(err, store.ErrInUse) {
-		return fmt.Errorf("store %s is %w: stop kuma-cp, and start it again afterwards", c.Store.File.Path, store.ErrInUse)
-	}
-	return err
-}
-
-// storeName is what messages call the store.
-func (c *Config) storeName() string {
-	if p := c.Store.Postgres; c.Store.Type == StorePostgres {
-		return fmt.Sprintf("postgres %s (database %s)", p.Host, p.DBName)
-	}
-	return c.Store.File.Path
-}
-
-func (c *Config) report(b *store.Backup, keys *store.Keys) BackupReport {
-	return BackupReport{c.storeName(), b.Time, len(b.Resources), keys != nil, meshTokens(b)}
+func report(c *settings.Config, b *store.Backup, keys *store.Keys) BackupReport {
+	return BackupReport{c.StoreName(), b.Time, len(b.Resources), keys != nil, meshTokens(b)}
 }
 
 // meshTokens is what b knows of tokens, in the order of the meshes.

@@ -10,12 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 )
 
 // secrets writes secrets of meshes, such as "a/signing 1" with this data; nil deletes one.
-func secrets(t *testing.T, cfg cp.Config, data map[policy.Key]string) {
+func secrets(t *testing.T, cfg settings.Config, data map[policy.Key]string) {
 	t.Helper()
 	s, err := store.OpenFile(cfg.Store.File.Path)
 	if err != nil {
@@ -41,7 +42,7 @@ func secrets(t *testing.T, cfg cp.Config, data map[policy.Key]string) {
 func TestRestoreTellsWhatIsValidAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cfg := cp.DefaultConfig()
+	cfg := settings.Default()
 	cfg.Store.File.Path = filepath.Join(dir, "koguma.db")
 	file := filepath.Join(dir, "backup")
 	key := func(mesh, serial string) policy.Key {
@@ -92,7 +93,7 @@ func TestRestoreTellsWhatIsValidAgain(t *testing.T) {
 func TestBackupThatFails(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cfg := cp.DefaultConfig()
+	cfg := settings.Default()
 	cfg.Store.File.Path = filepath.Join(dir, "koguma.db")
 	file := filepath.Join(dir, "backup")
 	refused := func(err error, want string) {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"koguma/bootstrap"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -34,7 +35,7 @@ const featureDelta = "feature-delta-grpc"
 // bootstrapper answers POST /bootstrap: the bootstrap of an Envoy that dials the control plane itself. Koguma's own
 // agent needs none.
 type bootstrapper struct {
-	cfg      BootstrapParamsConfig
+	cfg      settings.BootstrapParamsConfig
 	store    store.Store
 	verifier token.Verifier
 	open     bool // tokens are not looked at

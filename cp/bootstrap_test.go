@@ -14,7 +14,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/token"
 )
 
@@ -124,8 +124,8 @@ func TestBootstrap(t *testing.T) {
 // The address in the bootstrap is the one that was configured, before the one that was asked at.
 func TestBootstrapAddress(t *testing.T) {
 	t.Parallel()
-	p := start(t, func(c *cp.Config) {
-		c.BootstrapServer.Params = cp.BootstrapParamsConfig{XDSHost: "cp.example", XDSPort: 7777}
+	p := start(t, func(c *settings.Config) {
+		c.BootstrapServer.Params = settings.BootstrapParamsConfig{XDSHost: "cp.example", XDSPort: 7777}
 	})
 	p.apply("web-1", dataplane("web-1", "web"))
 	got := p.askBootstrap("", map[string]any{"mesh": "default", "name": "web-1", "workdir": "/w", "dataplaneToken": sign(t, token.Claims{Mesh: "default"})})

@@ -21,13 +21,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"koguma/certs"
+	"koguma/cp/settings"
 	"koguma/store"
 	"koguma/xds"
 )
 
 // ControlPlane is one control plane process.
 type ControlPlane struct {
-	cfg       Config
+	cfg       settings.Config
 	log       *slog.Logger
 	id        string
 	listening chan struct{}
@@ -45,11 +46,11 @@ type Addrs struct {
 }
 
 // New checks the configuration, and opens nothing.
-func New(cfg Config) (*ControlPlane, error) {
+func New(cfg settings.Config) (*ControlPlane, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &ControlPlane{cfg: cfg, log: cfg.logger(), id: newID(), listening: make(chan struct{}), terms: usualTerms()}, nil
+	return &ControlPlane{cfg: cfg, log: cfg.Logger(), id: newID(), listening: make(chan struct{}), terms: usualTerms()}, nil
 }
 
 // Addrs is where the control plane listens; it blocks until it does, or the context ends.
@@ -87,7 +88,7 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 	if err := c.publishCA(ca); err != nil {
 		return err
 	}
-	for _, warning := range c.cfg.warnings() {
+	for _, warning := range c.cfg.Warnings() {
 		c.log.Warn(warning)
 	}
 	m := newMetrics()
@@ -100,7 +101,7 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 		return err
 	}
 	var p *peers
-	if c.cfg.Store.shared() || c.store != nil {
+	if c.cfg.Store.Shared() || c.store != nil {
 		p = newPeers(c.id, s, ca, r, m, c.log, c.terms)
 		r.peered = p.see
 	}
@@ -166,7 +167,7 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		port: portOf(dp.Addr()), refusals: refusals,
 	}
 	g.Go(func() error { return newDPServer(dp, cert, ads, bootstrap, c.log).run(ctx) })
-	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(func() error { return c.readiness(s) }, c.cfg.warnings(), m.handler()), c.log))
+	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(func() error { return c.readiness(s) }, c.cfg.Warnings(), m.handler()), c.log))
 	c.ready.Store(true)
 	close(c.listening)
 	c.log.Info("the control plane is up", "api", c.addrs.API, "dp", c.addrs.DP, "diagnostics", c.addrs.Diagnostics, "admin", c.addrs.Admin)
@@ -186,14 +187,14 @@ func (c *ControlPlane) readiness(s store.Store) error {
 
 // resources are what operators write. Their meshes get a key if tokens are issued here.
 func (c *ControlPlane) resources(s store.Store) resources {
-	issues, _ := c.cfg.issues()
+	issues, _ := c.cfg.Issues()
 	return resources{store: s, offline: !issues}
 }
 
 // keyring is for the keys that the configuration allows, and empty.
 func (c *ControlPlane) keyring() *keyring {
 	k := newKeyring(c.cfg.DPServer.Authn.DPProxy.DPToken.Validator.UseSecrets)
-	k.open = c.cfg.authnType() == AuthnNone
+	k.open = c.cfg.AuthnType() == settings.AuthnNone
 	return k
 }
 
@@ -202,14 +203,14 @@ func (c *ControlPlane) openStore(ctx context.Context) (store.Store, error) {
 	if c.store != nil {
 		return c.store, nil
 	}
-	return c.cfg.openSealedStore(ctx)
+	return c.cfg.OpenSealedStore(ctx)
 }
 
 // publishCA writes the certificate of the CA behind the control plane's own into the work directory, for those who dial
 // it with other tools than the agent: curl --cacert, or an Envoy without an agent.
 func (c *ControlPlane) publishCA(ca *certs.CA) error {
 	dir := c.cfg.General.WorkDir
-	if c.cfg.Store.Type == StoreMemory || dir == "" {
+	if c.cfg.Store.Type == settings.StoreMemory || dir == "" {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {

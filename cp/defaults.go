@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -24,7 +25,7 @@ const (
 const authorityLife = 10 * 365 * 24 * time.Hour
 
 // createDefaults makes what a store has from the first start on.
-func createDefaults(ctx context.Context, rs resources, d DefaultsConfig) error {
+func createDefaults(ctx context.Context, rs resources, d settings.DefaultsConfig) error {
 	if d.SkipMeshCreation {
 		return nil
 	}

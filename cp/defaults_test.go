@@ -9,6 +9,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -18,13 +19,13 @@ func TestDefaultMesh(t *testing.T) {
 	t.Parallel()
 	s := store.NewMemory()
 	defer s.Close()
-	if err := cp.CreateDefaults(t.Context(), s, cp.DefaultsConfig{SkipMeshCreation: true}); err != nil {
+	if err := cp.CreateDefaults(t.Context(), s, settings.DefaultsConfig{SkipMeshCreation: true}); err != nil {
 		t.Fatal(err)
 	}
 	if meshes, err := s.List(t.Context(), policy.TypeMesh, ""); err != nil || len(meshes) != 0 {
 		t.Errorf("skipped, and yet there is %v, %v", meshes, err)
 	}
-	if err := cp.CreateDefaults(t.Context(), s, cp.DefaultsConfig{}); err != nil {
+	if err := cp.CreateDefaults(t.Context(), s, settings.DefaultsConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	first := secretData(t, s, "default", keyName(1))
@@ -35,7 +36,7 @@ func TestDefaultMesh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cp.CreateDefaults(t.Context(), s, cp.DefaultsConfig{}); err != nil {
+	if err := cp.CreateDefaults(t.Context(), s, settings.DefaultsConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	again, err := s.Get(t.Context(), mesh("default").Key())

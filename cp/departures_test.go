@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
 )
 
 // delay has Dataplanes stay that long when their proxies have vanished.
-func delay(d time.Duration) func(*cp.Config) {
-	return func(c *cp.Config) { c.XDSServer.DataplaneDeregistrationDelay = policy.Duration(d) }
+func delay(d time.Duration) func(*settings.Config) {
+	return func(c *settings.Config) { c.XDSServer.DataplaneDeregistrationDelay = policy.Duration(d) }
 }
 
 // A proxy that says goodbye takes the Dataplane along that it brought. One that an operator applied stays, but gets no
@@ -108,7 +109,7 @@ func TestBrokenConnection(t *testing.T) {
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "koguma.db")
-	file := func(c *cp.Config) { c.Store.Type, c.Store.File.Path = cp.StoreFile, path }
+	file := func(c *settings.Config) { c.Store.Type, c.Store.File.Path = settings.StoreFile, path }
 	p := start(t, file)
 	p.mtls("1h")
 	p.apply("web-1", dataplane("web-1", "web"))

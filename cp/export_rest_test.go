@@ -4,28 +4,28 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"reflect"
 
 	"koguma/certs"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
 )
 
 // NewAPI is newAPI, with functions in the place of its seams.
-func NewAPI(cfg Config, s store.Store, issue func(token.Claims) (token.Raw, error), insight func(policy.Key) policy.DataplaneInsight, log *slog.Logger) http.Handler {
+func NewAPI(cfg settings.Config, s store.Store, issue func(token.Claims) (token.Raw, error), insight func(policy.Key) policy.DataplaneInsight, log *slog.Logger) http.Handler {
 	a := newTestAPI(cfg, s, issue, insight, log)
 	return a.handler(a.routes())
 }
 
 // NewAdminAPI is what the admin server serves, with functions in the place of the seams.
-func NewAdminAPI(cfg Config, s store.Store, issue func(token.Claims) (token.Raw, error), log *slog.Logger) http.Handler {
+func NewAdminAPI(cfg settings.Config, s store.Store, issue func(token.Claims) (token.Raw, error), log *slog.Logger) http.Handler {
 	a := newTestAPI(cfg, s, issue, nil, log)
 	return a.handler(a.adminRoutes())
 }
 
-func newTestAPI(cfg Config, s store.Store, issue issueFunc, insight insightFunc, log *slog.Logger) *api {
-	offline, _ := cfg.issues()
+func newTestAPI(cfg settings.Config, s store.Store, issue issueFunc, insight insightFunc, log *slog.Logger) *api {
+	offline, _ := cfg.Issues()
 	return &api{
 		cfg: cfg, resources: resources{store: s, offline: !offline}, issuer: issue, watcher: insight,
 		log: log, instanceID: "test-cp", dpPort: 5678, adminPort: 5679,
@@ -65,7 +65,7 @@ func Routes() []Route { return routesOf((&api{}).routes()) }
 // Servers are the routes of each server that a control plane may have.
 func Servers() map[string][]Route {
 	all := map[string][]Route{}
-	cfg := DefaultConfig()
+	cfg := settings.Default()
 	cfg.APIServer.HTTPS.Enabled, cfg.AdminServer.Public.Enabled = true, true
 	for _, s := range (&ControlPlane{cfg: cfg}).apiServers(&api{}) {
 		all[s.setting+" at "+s.host] = routesOf(s.routes)
@@ -82,7 +82,7 @@ func routesOf(routes []route) []Route {
 }
 
 // Admin reports whether the request is an administrator's.
-func Admin(r *http.Request) bool { return (&api{cfg: DefaultConfig()}).identify(r).admin }
+func Admin(r *http.Request) bool { return (&api{cfg: settings.Default()}).identify(r).admin }
 
 // NewHTTPServer is newHTTPServer.
 func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server { return newHTTPServer(h, log) }
@@ -93,7 +93,7 @@ func NewDiagnostics(ready func() error, warnings []string, metrics http.Handler)
 }
 
 // CreateDefaults is createDefaults.
-func CreateDefaults(ctx context.Context, s store.Store, d DefaultsConfig) error {
+func CreateDefaults(ctx context.Context, s store.Store, d settings.DefaultsConfig) error {
 	return createDefaults(ctx, resources{store: s}, d)
 }
 
@@ -111,27 +111,4 @@ func Put(ctx context.Context, s store.Store, r policy.Resource) (created bool, e
 // Delete is what the API does to remove a resource.
 func Delete(ctx context.Context, s store.Store, key policy.Key) error {
 	return resources{store: s}.delete(ctx, key, false)
-}
-
-// Variable is a setting and the environment variable for it; what is in a list has none.
-type Variable struct{ Path, Name string }
-
-// Variables are all settings, also those that lack a variable.
-func Variables() []Variable { return variablesOf("", reflect.TypeFor[Config]()) }
-
-func variablesOf(path string, t reflect.Type) []Variable {
-	var all []Variable
-	for i := range t.NumField() {
-		f := t.Field(i)
-		switch {
-		case f.Tag.Get("json") == "-":
-		case f.Type.Kind() == reflect.Slice:
-			all = append(all, variablesOf(path+f.Tag.Get("json")+"[].", f.Type.Elem())...)
-		case f.Type.Kind() == reflect.Struct:
-			all = append(all, variablesOf(path+f.Tag.Get("json")+".", f.Type)...)
-		default:
-			all = append(all, Variable{path + f.Tag.Get("json"), f.Tag.Get("env")})
-		}
-	}
-	return all
 }

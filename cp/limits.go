@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -116,11 +117,11 @@ func Limits() []Limit {
 
 // shownConfig is a configuration as it is shown: with the limits that are built in. What is secret in it hides itself.
 type shownConfig struct {
-	Config
+	settings.Config
 	Limits []Limit `json:"limits"`
 }
 
-func (c *Config) shown() shownConfig { return shownConfig{*c, Limits()} }
+func shown(c settings.Config) shownConfig { return shownConfig{c, Limits()} }
 
-// YAML is the configuration and, under limits, those that are built in. It shows no password.
-func (c *Config) YAML() ([]byte, error) { return policy.EncodeYAML(c.shown()) }
+// ConfigYAML is the configuration and, under limits, those that are built in. It shows no password.
+func ConfigYAML(c settings.Config) ([]byte, error) { return policy.EncodeYAML(shown(c)) }

@@ -10,17 +10,17 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/token"
 	"koguma/xds"
 )
 
 // withoutAuthentication are the ways to turn authentication off.
-func withoutAuthentication() map[string]func(*cp.Config) {
-	return map[string]func(*cp.Config){
-		"authn":    func(c *cp.Config) { c.DPServer.Authn.DPProxy.Type = cp.AuthnNone },
-		"old":      func(c *cp.Config) { c.DPServer.Auth.Type = cp.AuthnNone },
-		"very old": func(c *cp.Config) { c.AdminServer.APIs.DataplaneToken.Enabled = false },
+func withoutAuthentication() map[string]func(*settings.Config) {
+	return map[string]func(*settings.Config){
+		"authn":    func(c *settings.Config) { c.DPServer.Authn.DPProxy.Type = settings.AuthnNone },
+		"old":      func(c *settings.Config) { c.DPServer.Auth.Type = settings.AuthnNone },
+		"very old": func(c *settings.Config) { c.AdminServer.APIs.DataplaneToken.Enabled = false },
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"koguma/certs"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -90,13 +91,13 @@ func newPeers(id string, s store.Store, ca *certs.CA, r *reconciler, m *metrics,
 
 // open listens to the others, and lets them know where. Whoever has seen the lease reckons with proxies here, so it comes
 // before the first of them.
-func (p *peers) open(ctx context.Context, c InterCPConfig) error {
+func (p *peers) open(ctx context.Context, c settings.InterCPConfig) error {
 	l, err := listen(c.Server.Interface, c.Server.Port, "interCp.server.port (KUMA_INTER_CP_SERVER_PORT)")
 	if err != nil {
 		return err
 	}
 	p.listener = l
-	p.lease.record.Address = c.address(portOf(l.Addr()))
+	p.lease.record.Address = c.Address(portOf(l.Addr()))
 	if err := p.lease.renew(ctx); err != nil {
 		return errors.Join(err, l.Close())
 	}

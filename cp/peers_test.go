@@ -15,6 +15,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -52,7 +53,7 @@ func (f *planes) bootAtOnce(n int) []*member {
 	var await []func()
 	for range n {
 		m := &member{plane: &plane{t: f.t, log: new(logBuffer)}, dead: new(atomic.Bool)}
-		cfg := m.config(func(c *cp.Config) {
+		cfg := m.config(func(c *settings.Config) {
 			c.InterCP.Server.Interface, c.InterCP.Server.Port = "127.0.0.1", 0
 		})
 		await = append(await, m.launch(cfg, func(c *cp.ControlPlane) {

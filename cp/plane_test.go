@@ -19,6 +19,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -37,7 +38,7 @@ type plane struct {
 }
 
 // boot starts a control plane, which ends with the test at the latest.
-func boot(t *testing.T, change ...func(*cp.Config)) *plane {
+func boot(t *testing.T, change ...func(*settings.Config)) *plane {
 	t.Helper()
 	p := &plane{t: t, log: new(logBuffer)}
 	p.run(p.config(change...))
@@ -45,9 +46,9 @@ func boot(t *testing.T, change ...func(*cp.Config)) *plane {
 }
 
 // config is one for a test.
-func (p *plane) config(change ...func(*cp.Config)) cp.Config {
-	cfg := cp.DefaultConfig()
-	cfg.Store.Type = cp.StoreMemory
+func (p *plane) config(change ...func(*settings.Config)) settings.Config {
+	cfg := settings.Default()
+	cfg.Store.Type = settings.StoreMemory
 	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort, cfg.AdminServer.Local.Port = 0, 0, 0, 0
 	cfg.DPServer.Interface = "127.0.0.1"
 	cfg.Log = slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -58,7 +59,7 @@ func (p *plane) config(change ...func(*cp.Config)) cp.Config {
 }
 
 // start starts a control plane and makes it ready for proxies.
-func start(t *testing.T, change ...func(*cp.Config)) *plane {
+func start(t *testing.T, change ...func(*settings.Config)) *plane {
 	t.Helper()
 	p := boot(t, change...)
 	p.makeReady()
@@ -82,13 +83,13 @@ func (p *plane) makeReady() {
 	})
 }
 
-func (p *plane) run(cfg cp.Config) {
+func (p *plane) run(cfg settings.Config) {
 	p.t.Helper()
 	p.launch(cfg)()
 }
 
 // launch starts a control plane, and returns what waits until it is up.
-func (p *plane) launch(cfg cp.Config, prepare ...func(*cp.ControlPlane)) (await func()) {
+func (p *plane) launch(cfg settings.Config, prepare ...func(*cp.ControlPlane)) (await func()) {
 	p.t.Helper()
 	c, err := cp.New(cfg)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"koguma/cp/settings"
 	"koguma/token"
 )
 
@@ -26,16 +27,16 @@ type publicKeys struct {
 
 // publicKeyFile is a key that a file holds.
 type publicKeyFile struct {
-	conf  PublicKeyConf
+	conf  settings.PublicKeyConf
 	field string // its key in the configuration
 	data  []byte // as it was read last
 	fault string // why it could not be read last; "" where it could
 }
 
 // load reads all keys. The first that cannot be read is the error.
-func (p *publicKeys) load(confs []PublicKeyConf) error {
+func (p *publicKeys) load(confs []settings.PublicKeyConf) error {
 	for i, c := range confs {
-		data, field := []byte(c.Key), fmt.Sprintf("%s[%d].key", keyPublicKeys, i)
+		data, field := []byte(c.Key), fmt.Sprintf("%s[%d].key", settings.KeyPublicKeys, i)
 		if c.KeyFile != "" {
 			field += "File"
 			var err error

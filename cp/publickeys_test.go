@@ -16,6 +16,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/token"
 	"koguma/xds"
 )
@@ -64,10 +65,10 @@ func (p *plane) reach() *plane {
 }
 
 // validator is a configuration with these static keys.
-func validator(issuer, secrets bool, keys ...cp.PublicKeyConf) func(*cp.Config) {
-	return func(c *cp.Config) {
-		c.DPServer.Authn.DPProxy.DPToken = cp.DPTokenConf{
-			EnableIssuer: issuer, Validator: cp.DPTokenValidatorConf{UseSecrets: secrets, PublicKeys: keys},
+func validator(issuer, secrets bool, keys ...settings.PublicKeyConf) func(*settings.Config) {
+	return func(c *settings.Config) {
+		c.DPServer.Authn.DPProxy.DPToken = settings.DPTokenConf{
+			EnableIssuer: issuer, Validator: settings.DPTokenValidatorConf{UseSecrets: secrets, PublicKeys: keys},
 		}
 	}
 }
@@ -93,7 +94,7 @@ func TestOfflineIssuing(t *testing.T) {
 	pkcs1, pkix := publicPEM(t, signingKey())
 	other := otherKey(t)
 	p := boot(t, validator(false, false,
-		cp.PublicKeyConf{KID: "key-1", Mesh: "default", Key: pkcs1}, cp.PublicKeyConf{KID: "key-2", Key: pkix},
+		settings.PublicKeyConf{KID: "key-1", Mesh: "default", Key: pkcs1}, settings.PublicKeyConf{KID: "key-2", Key: pkix},
 	)).reach()
 	for i, kid := range []string{"key-1", "key-2"} {
 		p.comes(signBy(t, signingKey(), kid, token.Claims{Mesh: "default"}), fmt.Sprintf("dp-%d", i)).leave()
@@ -123,7 +124,7 @@ func TestStaticKeysAndSecrets(t *testing.T) {
 	t.Parallel()
 	static := otherKey(t)
 	public, _ := publicPEM(t, static)
-	p := start(t, validator(true, true, cp.PublicKeyConf{KID: "key-1", Key: public}, cp.PublicKeyConf{KID: "1", Mesh: "default", Key: public}))
+	p := start(t, validator(true, true, settings.PublicKeyConf{KID: "key-1", Key: public}, settings.PublicKeyConf{KID: "1", Mesh: "default", Key: public}))
 	p.comes(signBy(t, static, "key-1", token.Claims{Mesh: "default"}), "dp-1")
 	p.comes(signBy(t, static, "1", token.Claims{Mesh: "default"}), "dp-2")
 	p.comes(p.rest("POST", "/tokens/dataplane", `{"mesh":"default","validFor":"1h"}`), "dp-3")
@@ -142,7 +143,7 @@ func TestStaticKeysAndSecrets(t *testing.T) {
 func TestStaticKeyHidesSecret(t *testing.T) {
 	t.Parallel()
 	public, _ := publicPEM(t, otherKey(t))
-	p := boot(t, validator(true, true, cp.PublicKeyConf{KID: "1", Mesh: "default", Key: public})).reach()
+	p := boot(t, validator(true, true, settings.PublicKeyConf{KID: "1", Mesh: "default", Key: public})).reach()
 	p.turnedAway(p.rest("POST", "/tokens/dataplane", `{"mesh":"default","validFor":"1h"}`), "signature")
 }
 
@@ -182,7 +183,7 @@ func TestKeyFileChanges(t *testing.T) {
 	}
 	swap(t, "v0", at("..data"))
 	swap(t, "..data/key.pem", at("key.pem"))
-	p := boot(t, validator(false, false, cp.PublicKeyConf{KID: "k", KeyFile: at("key.pem")}, cp.PublicKeyConf{KID: "stays", Key: public[0]})).reach()
+	p := boot(t, validator(false, false, settings.PublicKeyConf{KID: "k", KeyFile: at("key.pem")}, settings.PublicKeyConf{KID: "stays", Key: public[0]})).reach()
 	p.apply("dp-1", dataplane("dp-1", "web")) // so that it does not go with its proxy
 	kept := p.comes(signBy(t, keys[0], "stays", token.Claims{Mesh: "default"}), "kept")
 	by := func(i int) string { return signBy(t, keys[i], "k", token.Claims{Mesh: "default"}) }
@@ -226,7 +227,7 @@ func TestKeyFileSpoilt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key.pem")
 	public, _ := publicPEM(t, signingKey())
 	write(t, path, public)
-	p := boot(t, validator(false, false, cp.PublicKeyConf{KID: "k", KeyFile: path})).reach()
+	p := boot(t, validator(false, false, settings.PublicKeyConf{KID: "k", KeyFile: path})).reach()
 	raw := signBy(t, signingKey(), "k", token.Claims{Mesh: "default"})
 	p.apply("dp-1", dataplane("dp-1", "web")) // so that it does not go with its proxy
 	live := p.comes(raw, "live")
@@ -255,9 +256,9 @@ func TestKeyFileUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, say := range map[string]string{broken: "it is not PEM", broken + "x": "no such file", filepath.Dir(broken): "not a regular file"} {
-		cfg := cp.DefaultConfig()
-		cfg.Store.Type = cp.StoreMemory
-		validator(true, true, cp.PublicKeyConf{KID: "k", KeyFile: file})(&cfg)
+		cfg := settings.Default()
+		cfg.Store.Type = settings.StoreMemory
+		validator(true, true, settings.PublicKeyConf{KID: "k", KeyFile: file})(&cfg)
 		c, err := cp.New(cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 // madeByPyJWT are tokens by a JWT library that is not ours, by what is special about them.
@@ -45,7 +45,7 @@ func TestTokensByPyJWT(t *testing.T) {
 	defer keys.Close()
 	private := signingKey()
 	public, _ := publicPEM(t, private)
-	p := boot(t, validator(false, false, cp.PublicKeyConf{KID: "key-1", Mesh: "default", Key: public})).reach()
+	p := boot(t, validator(false, false, settings.PublicKeyConf{KID: "key-1", Mesh: "default", Key: public})).reach()
 	p.apply("dp-1", dataplane("dp-1", "web")) // so that it does not go with its proxy
 	tokens := madeByPyJWT(t, private, time.Now().Add(time.Hour), keys.URL)
 	for name, check := range map[string]string{

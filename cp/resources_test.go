@@ -13,6 +13,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -207,7 +208,7 @@ func (brokenStore) Write(context.Context, ...store.Op) error {
 func TestInternalErrors(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.handler = newAPI(cp.DefaultConfig(), brokenStore{s.store}, s.log)
+	s.handler = newAPI(settings.Default(), brokenStore{s.store}, s.log)
 	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 500, "Internal Server Error")
 	if !strings.Contains(s.log.String(), "no space left") {
 		t.Errorf("not in the log: %s", s.log)
@@ -218,7 +219,7 @@ func TestInternalErrors(t *testing.T) {
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.handler = newAPI(cp.DefaultConfig(), nil, s.log)
+	s.handler = newAPI(settings.Default(), nil, s.log)
 	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 500, "Internal Server Error")
 	if !strings.Contains(s.log.String(), "goroutine") {
 		t.Errorf("no stack in the log: %s", s.log)

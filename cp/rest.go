@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -27,7 +28,7 @@ const maxBody = 1 << 20
 
 // api is the HTTP API: the one that kumactl talks to, and that of the admin server.
 type api struct {
-	cfg        Config
+	cfg        settings.Config
 	resources  resources
 	issuer     issuer
 	watcher    watcher

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"koguma/cp/settings"
 )
 
 // product is who we say we are to clients that ask before they talk to us.
@@ -63,11 +65,11 @@ func (a *api) catalog(r *http.Request) (answer, error) {
 	if a.publicPort != 0 {
 		body.APIs.Admin.PublicURL = "https://" + net.JoinHostPort(host, strconv.Itoa(a.publicPort))
 	}
-	if a.cfg.authnType() == AuthnDPToken {
+	if a.cfg.AuthnType() == settings.AuthnDPToken {
 		body.APIs.DataplaneToken = &body.APIs.Admin
 	}
 	return answer{body: body}, nil
 }
 
 // config is the configuration in effect, and the limits. It names files that hold secrets, and holds none itself.
-func (a *api) config(*http.Request) (answer, error) { return answer{body: a.cfg.shown()}, nil }
+func (a *api) config(*http.Request) (answer, error) { return answer{body: shown(a.cfg)}, nil }

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -115,7 +115,7 @@ func TestMakeSigningKeyRefusals(t *testing.T) {
 	if got := s.signingKeys(); got != "1 *" {
 		t.Errorf("keys %s", got)
 	}
-	closed := newServer(t, func(c *cp.Config) { c.APIServer.ReadOnly = true })
+	closed := newServer(t, func(c *settings.Config) { c.APIServer.ReadOnly = true })
 	closed.send(request{method: "POST", path: keysPath, body: `{}`}).wantProblem(t, 405, "POST")
 	closed.send(request{method: "POST", path: revocationsPath, body: `{"mesh":"default","ids":["a"]}`}).wantProblem(t, 405, "POST")
 }

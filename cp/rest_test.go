@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -167,7 +168,7 @@ func TestInformation(t *testing.T) {
 	if want := `https://[::1]:5678`; !strings.Contains(r.body, want) {
 		t.Errorf("catalog for an IPv6 host: %s, want %s", r.body, want)
 	}
-	named := newServer(t, func(c *cp.Config) { c.General.AdvertisedHostname = "cp.example" })
+	named := newServer(t, func(c *settings.Config) { c.General.AdvertisedHostname = "cp.example" })
 	if r := named.get("/catalog"); !strings.Contains(r.body, "https://cp.example:5678") {
 		t.Errorf("catalog does not name the advertised host: %s", r.body)
 	}
@@ -236,7 +237,7 @@ func TestTokenWithoutKey(t *testing.T) {
 
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(c *cp.Config) { c.APIServer.ReadOnly = true })
+	s := newServer(t, func(c *settings.Config) { c.APIServer.ReadOnly = true })
 	before := s.contents()
 	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 405, "PUT")
 	s.send(request{method: "DELETE", path: "/meshes/default"}).wantProblem(t, 405, "DELETE")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -47,7 +48,7 @@ func (a *api) issueToken(r *http.Request) (answer, error) {
 
 // issue answers with the token that the body asks for, if allow has nothing against it.
 func (a *api) issue(r *http.Request, allow func(*tokenRequest) error) (answer, error) {
-	if ok, setting := a.cfg.issues(); !ok {
+	if ok, setting := a.cfg.Issues(); !ok {
 		return answer{}, refuse(http.StatusNotFound, "Not found", "this control plane issues no tokens, because "+setting+
 			" is false; make them with kumactl generate dataplane-token --signing-key-path FILE --kid ID")
 	}
@@ -85,7 +86,7 @@ func (a *api) tokenWarning(req *tokenRequest, claims token.Claims) string {
 		a.log.Warn("a token was issued for 10 years, because the request gave no validity", "mesh", req.Mesh, "jti", claims.ID)
 	}
 	if !a.cfg.DPServer.Authn.DPProxy.DPToken.Validator.UseSecrets {
-		warnings = append(warnings, warnUnusable)
+		warnings = append(warnings, settings.WarnUnusable)
 	}
 	return strings.Join(warnings, "; ")
 }

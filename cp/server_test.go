@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -62,13 +63,13 @@ func (l *logBuffer) String() string {
 }
 
 // newServer is an API with the mesh "default" and its signing key.
-func newServer(t *testing.T, change ...func(*cp.Config)) *server {
+func newServer(t *testing.T, change ...func(*settings.Config)) *server {
 	t.Helper()
 	return newServerOver(t, store.NewMemory(), change...)
 }
 
 // newServerOver is that over an empty store, which it closes.
-func newServerOver(t *testing.T, s store.Store, change ...func(*cp.Config)) *server {
+func newServerOver(t *testing.T, s store.Store, change ...func(*settings.Config)) *server {
 	t.Helper()
 	t.Cleanup(func() { s.Close() })
 	err := s.Write(t.Context(),
@@ -78,7 +79,7 @@ func newServerOver(t *testing.T, s store.Store, change ...func(*cp.Config)) *ser
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := cp.DefaultConfig()
+	cfg := settings.Default()
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -86,7 +87,7 @@ func newServerOver(t *testing.T, s store.Store, change ...func(*cp.Config)) *ser
 	return &server{t: t, handler: newAPI(cfg, s, log), store: s, log: log}
 }
 
-func newAPI(cfg cp.Config, s store.Store, log *logBuffer) http.Handler {
+func newAPI(cfg settings.Config, s store.Store, log *logBuffer) http.Handler {
 	insight := func(policy.Key) policy.DataplaneInsight {
 		return policy.DataplaneInsight{Subscriptions: []policy.Subscription{{ID: "stream-1", ConnectTime: time.Unix(1, 0).UTC()}}}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/token"
 )
 
@@ -103,7 +104,7 @@ func TestServerCertGiven(t *testing.T) {
 			t.Errorf("%q: %v", files, err)
 		}
 	}
-	p := boot(t, func(cfg *cp.Config) { cfg.DPServer.TLSCertFile, cfg.DPServer.TLSKeyFile = certFile, keyFile })
+	p := boot(t, func(cfg *settings.Config) { cfg.DPServer.TLSCertFile, cfg.DPServer.TLSKeyFile = certFile, keyFile })
 	claims, err := token.Inspect(token.Raw(p.rest("POST", "/tokens/dataplane", `{"mesh":"default","validFor":"1h"}`)))
 	if err != nil || claims.Pin != "" {
 		t.Errorf("tokens have the pin %q, error %v", claims.Pin, err)

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"koguma/certs"
-	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 // tlsPair is a certificate and its key.
@@ -115,7 +115,7 @@ func (f folder) remove(name string) {
 }
 
 // https is a configuration with the API under TLS, where this machine is like any other.
-func (f folder) https(c *cp.Config) {
+func (f folder) https(c *settings.Config) {
 	h := &c.APIServer.HTTPS
 	h.Enabled, h.Interface, h.Port = true, "127.0.0.1", 0
 	h.TLSCertFile, h.TLSKeyFile = f.file("cp.pem"), f.file("cp.key")
@@ -123,8 +123,8 @@ func (f folder) https(c *cp.Config) {
 }
 
 // public is a configuration with the admin server for other machines.
-func (f folder) public(c *cp.Config) {
-	c.AdminServer.Public = cp.AdminPublicConfig{
+func (f folder) public(c *settings.Config) {
+	c.AdminServer.Public = settings.AdminPublicConfig{
 		Enabled: true, Interface: "127.0.0.1", TLSCertFile: f.file("cp.pem"), TLSKeyFile: f.file("cp.key"), ClientCertsDir: f.file("clients"),
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 // Who shows a certificate of an administrator is one, with a line in the audit log that says by which; who shows another
@@ -110,7 +111,7 @@ func TestRequiredClientCertificates(t *testing.T) {
 	ca := newClientCA(t, "ca")
 	f.write("clients/ca.crt", ca.certPEM()) // not for the admin server
 	f.write("ca-file.pem", ca.certPEM())
-	p := boot(t, f.https, f.public, func(c *cp.Config) {
+	p := boot(t, f.https, f.public, func(c *settings.Config) {
 		c.APIServer.HTTPS.RequireClientCert = true
 		c.APIServer.HTTPS.TLSCAFile, c.APIServer.Auth.ClientCertsDir = f.file("ca-file.pem"), ""
 	})
@@ -225,8 +226,8 @@ func TestTLSStartRefusals(t *testing.T) {
 			f := newFolder(t, server)
 			f.write("clients/alice.pem", client.certPEM())
 			spoil(f)
-			cfg := cp.DefaultConfig()
-			cfg.Store.Type = cp.StoreMemory
+			cfg := settings.Default()
+			cfg.Store.Type = settings.StoreMemory
 			cfg.Defaults.SkipMeshCreation = true
 			cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort, cfg.AdminServer.Local.Port = 0, 0, 0, 0
 			f.public(&cfg)
@@ -255,9 +256,9 @@ func mkdir(t *testing.T, path string) {
 func TestHTTPSWithoutPair(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := boot(t, func(c *cp.Config) {
+	p := boot(t, func(c *settings.Config) {
 		c.APIServer.HTTPS.Enabled, c.APIServer.HTTPS.Interface, c.APIServer.HTTPS.Port = true, "127.0.0.1", 0
-		c.Store = cp.StoreConfig{Type: cp.StoreFile, File: cp.FileStoreConfig{Path: filepath.Join(dir, "koguma.db")}}
+		c.Store = settings.StoreConfig{Type: settings.StoreFile, File: settings.FileStoreConfig{Path: filepath.Join(dir, "koguma.db")}}
 		c.General.WorkDir = dir
 	})
 	text, err := os.ReadFile(filepath.Join(dir, "kuma-cp-ca.crt"))

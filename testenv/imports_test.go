@@ -20,12 +20,14 @@ func edges() map[string][]string {
 		"xds":       {"policy", "certs"},
 		"agent":     {"bootstrap", "envoy", "xds", "token", "certs", "policy"},
 		"authority": {"token", "certs", "policy"},
-		"cp":        {"store", "xds", "token", "authority", "certs", "policy", "bootstrap"},
+		"cp":        {"cp/settings", "store", "xds", "token", "authority", "certs", "policy", "bootstrap"},
+
+		"cp/settings": {"store", "token", "policy"},
 
 		"store/storetest": {"store", "policy"}, // what every store has to do, for their tests
 		"certs/certstest": nil,                 // bad certificates, and judges that know nothing of ours
 
-		"cmd/kuma-cp": {"cp"},
+		"cmd/kuma-cp": {"cp", "cp/settings"},
 		"cmd/kuma-dp": {"agent", "token", "policy"},
 		"cmd/kumactl": {"policy", "token"},
 	}

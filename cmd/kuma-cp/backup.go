@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 func newBackupCommand() *cobra.Command {
@@ -27,7 +28,7 @@ func newBackupCommand() *cobra.Command {
 			if file == "" {
 				return errNoFile()
 			}
-			return withStore(cmd, config, func(ctx context.Context, cfg cp.Config) error {
+			return withStore(cmd, config, func(ctx context.Context, cfg settings.Config) error {
 				r, err := cp.Backup(ctx, cfg, file)
 				if err != nil {
 					return err
@@ -57,8 +58,8 @@ func addConfigFlag(cmd *cobra.Command, config *string) {
 func errNoFile() error { return usageError{errors.New("which file? use --file FILE")} }
 
 // withStore calls do with the settings of the store, until a signal comes.
-func withStore(cmd *cobra.Command, config string, do func(context.Context, cp.Config) error) error {
-	cfg, err := cp.Load(config, os.Environ())
+func withStore(cmd *cobra.Command, config string, do func(context.Context, settings.Config) error) error {
+	cfg, err := settings.Load(config, os.Environ())
 	if err != nil {
 		return err
 	}

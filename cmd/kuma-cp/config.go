@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 func newConfigCommand() *cobra.Command {
@@ -17,11 +18,11 @@ func newConfigCommand() *cobra.Command {
 			"built in. Passwords are not shown. Nothing is opened, and no control plane is asked.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := cp.Load(file, os.Environ())
+			cfg, err := settings.Load(file, os.Environ())
 			if err != nil {
 				return err
 			}
-			text, err := cfg.YAML()
+			text, err := cp.ConfigYAML(cfg)
 			if err != nil {
 				return err
 			}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 func newMigrateCommand() *cobra.Command {
@@ -27,13 +27,13 @@ func newMigrateCommand() *cobra.Command {
 			"to be done, and of several that run at once, one does it.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := cp.Load(file, os.Environ())
+			cfg, err := settings.Load(file, os.Environ())
 			if err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			from, to, err := cp.Migrate(ctx, cfg)
+			from, to, err := settings.Migrate(ctx, cfg)
 			switch {
 			case err != nil:
 				return err

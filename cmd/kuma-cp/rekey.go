@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 func newRekeyCommand() *cobra.Command {
@@ -20,8 +20,8 @@ func newRekeyCommand() *cobra.Command {
 			"no kuma-cp may run on it meanwhile. With Postgres all of them may go on. It may be run again at any time.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withStore(cmd, config, func(ctx context.Context, cfg cp.Config) error {
-				n, err := cp.Rekey(ctx, cfg)
+			return withStore(cmd, config, func(ctx context.Context, cfg settings.Config) error {
+				n, err := settings.Rekey(ctx, cfg)
 				if err != nil {
 					return err
 				}

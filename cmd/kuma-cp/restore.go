@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 func newRestoreCommand() *cobra.Command {
@@ -27,7 +28,7 @@ func newRestoreCommand() *cobra.Command {
 			if file == "" {
 				return errNoFile()
 			}
-			return withStore(cmd, config, func(ctx context.Context, cfg cp.Config) error {
+			return withStore(cmd, config, func(ctx context.Context, cfg settings.Config) error {
 				r, err := cp.Restore(ctx, cfg, file, replace)
 				if err != nil {
 					return err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 func newRunCommand() *cobra.Command {
@@ -22,7 +23,7 @@ func newRunCommand() *cobra.Command {
 			"over the defaults. 'kuma-cp config' shows what that comes to, and GET /config on the API what is in effect.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := cp.Load(file, os.Environ())
+			cfg, err := settings.Load(file, os.Environ())
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 func TestMain(m *testing.M) {
@@ -45,7 +46,7 @@ func TestScript(t *testing.T) {
 
 // cmdKumaCP starts a control plane that ends with the script.
 func cmdKumaCP(ts *testscript.TestScript, _ bool, args []string) {
-	cfg := cp.DefaultConfig()
+	cfg := settings.Default()
 	switch {
 	case len(args) == 1 && args[0] == "remote":
 		setRemote(ts, &cfg)
@@ -66,7 +67,7 @@ func cmdKumaCP(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // setRemote has the control plane serve other machines.
-func setRemote(ts *testscript.TestScript, cfg *cp.Config) {
+func setRemote(ts *testscript.TestScript, cfg *settings.Config) {
 	cfg.APIServer.Authn.LocalhostIsAdmin = false
 	cfg.APIServer.Auth.ClientCertsDir = ts.MkAbs("clients")
 	https, public := &cfg.APIServer.HTTPS, &cfg.AdminServer.Public
@@ -77,8 +78,8 @@ func setRemote(ts *testscript.TestScript, cfg *cp.Config) {
 }
 
 // startCP starts a control plane in this process, on ports that the kernel chooses.
-func startCP(ts *testscript.TestScript, cfg cp.Config) cp.Addrs {
-	cfg.Store.Type = cp.StoreMemory
+func startCP(ts *testscript.TestScript, cfg settings.Config) cp.Addrs {
+	cfg.Store.Type = settings.StoreMemory
 	cfg.APIServer.HTTP.Port, cfg.DPServer.Port, cfg.Diagnostics.ServerPort, cfg.AdminServer.Local.Port = 0, 0, 0, 0
 	cfg.DPServer.Interface = "127.0.0.1"
 	cfg.Log = slog.New(slog.DiscardHandler)

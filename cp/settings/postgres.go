@@ -1,4 +1,4 @@
-package cp
+package settings
 
 import (
 	"context"
@@ -118,8 +118,8 @@ func (p *PostgresStoreConfig) open() bool {
 	return p.TLS.Mode == store.TLSDisable && slices.ContainsFunc(hosts, away)
 }
 
-// warnings are what the operator should know of settings that are obeyed. They are fit for anybody.
-func (c *Config) warnings() []string { return append(c.authnWarnings(), c.storeWarnings()...) }
+// Warnings are what the operator should know of settings that are obeyed. They are fit for anybody.
+func (c *Config) Warnings() []string { return append(c.authnWarnings(), c.storeWarnings()...) }
 
 // storeWarnings are about a store that works, and should not be used like this.
 func (c *Config) storeWarnings() []string {
@@ -153,6 +153,6 @@ func (c *Config) postgres() store.PostgresConfig {
 		MaxConnLifetimeJitter: p.MaxConnectionLifetimeJitter.Std(),
 		HealthCheckInterval:   p.HealthCheckInterval.Std(),
 		Patience:              storePatience,
-		Log:                   c.logger(),
+		Log:                   c.Logger(),
 	}
 }

@@ -1,4 +1,4 @@
-package cp
+package settings
 
 import (
 	"encoding"

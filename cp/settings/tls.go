@@ -1,4 +1,4 @@
-package cp
+package settings
 
 import (
 	"cmp"
@@ -52,6 +52,9 @@ type AdminPublicConfig struct {
 	ClientCertsDir string `json:"clientCertsDir" env:"KUMA_ADMIN_SERVER_PUBLIC_CLIENT_CERTS_DIR"`
 }
 
+// AdminHost is where the local admin server listens: whoever reaches it is on this machine.
+const AdminHost = "127.0.0.1"
+
 // validateRemote reports the first setting about access from other machines that cannot be obeyed.
 func (c *Config) validateRemote() error {
 	return cmp.Or(c.APIServer.validate(), c.validatePublic())
@@ -98,13 +101,13 @@ func (c *Config) validatePublic() error {
 	if err := validAddress("adminServer.public", "port", p.Interface, p.Port); err != nil {
 		return err
 	}
-	if !unspecified(p.Interface) {
+	if !Unspecified(p.Interface) {
 		return nil
 	}
 	switch {
 	case p.Port == 0 || p.Port == c.AdminServer.Local.Port:
-		return fmt.Errorf("adminServer.public.interface: %s takes in %s, where the port is taken by adminServer.local; give an address, or another port", p.Interface, adminHost)
-	case c.APIServer.HTTP.Enabled && !unspecified(c.APIServer.HTTP.Interface):
+		return fmt.Errorf("adminServer.public.interface: %s takes in %s, where the port is taken by adminServer.local; give an address, or another port", p.Interface, AdminHost)
+	case c.APIServer.HTTP.Enabled && !Unspecified(c.APIServer.HTTP.Interface):
 		return fmt.Errorf("adminServer.public.interface: %s needs apiServer.http.interface to be %s as well, for clients ask the API where the admin server is; "+
 			"or give an address", p.Interface, p.Interface)
 	}
@@ -121,8 +124,8 @@ func unusedWithout(enabled string, settings map[string]string) error {
 	return nil
 }
 
-// unspecified reports whether an interface stands for all of them.
-func unspecified(ip string) bool {
+// Unspecified reports whether an interface stands for all of them.
+func Unspecified(ip string) bool {
 	a, err := netip.ParseAddr(ip)
 	return err == nil && a.IsUnspecified()
 }

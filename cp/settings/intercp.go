@@ -1,4 +1,4 @@
-package cp
+package settings
 
 import (
 	"fmt"
@@ -26,8 +26,8 @@ type InterCPCatalogConfig struct {
 	InstanceAddress string `json:"instanceAddress" env:"KUMA_INTER_CP_CATALOG_INSTANCE_ADDRESS"`
 }
 
-// shared reports whether other control planes may work on the store as well.
-func (c *StoreConfig) shared() bool { return c.Type == StorePostgres }
+// Shared reports whether other control planes may work on the store as well.
+func (c *StoreConfig) Shared() bool { return c.Type == StorePostgres }
 
 func defaultInterCP() InterCPConfig {
 	return InterCPConfig{Server: InterCPServerConfig{Interface: "0.0.0.0", Port: 5683}}
@@ -42,8 +42,8 @@ func (c *InterCPConfig) validate() error {
 	return validAddress("interCp.server", "port", c.Server.Interface, c.Server.Port)
 }
 
-// address is where the others reach the server, which listens at that port.
-func (c *InterCPConfig) address(port int) string {
+// Address is where the others reach the server, which listens at that port.
+func (c *InterCPConfig) Address(port int) string {
 	host := c.Catalog.InstanceAddress
 	if host == "" {
 		host = c.Server.Interface

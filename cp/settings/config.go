@@ -1,4 +1,8 @@
-package cp
+// Package settings is what a control plane is told: by a YAML file, by the environment, and by the defaults.
+//
+// A setting that cannot be obeyed is an error that names it, and so is one that is not known. Whoever has a [Config] from
+// [Load] need not look for faults in it. The store that it names is opened here too.
+package settings
 
 import (
 	"cmp"
@@ -126,8 +130,8 @@ type DefaultsConfig struct {
 	SkipMeshCreation bool `json:"skipMeshCreation" env:"KUMA_DEFAULTS_SKIP_MESH_CREATION"`
 }
 
-// DefaultConfig is the configuration where nothing is said.
-func DefaultConfig() Config {
+// Default is the configuration where nothing is said.
+func Default() Config {
 	return Config{
 		Environment: "universal",
 		Mode:        "zone",
@@ -159,7 +163,7 @@ func DefaultConfig() Config {
 // file name is no file. A key or a KUMA_ variable that is not known is an error. The result is validated, and its
 // paths are filled in.
 func Load(file string, environ []string) (Config, error) {
-	c := DefaultConfig()
+	c := Default()
 	if file != "" {
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -182,7 +186,7 @@ func Load(file string, environ []string) (Config, error) {
 	if err := c.Validate(); err != nil {
 		return Config{}, err
 	}
-	c.DPServer.Authn.DPProxy.Type = c.authnType()
+	c.DPServer.Authn.DPProxy.Type = c.AuthnType()
 	return c, nil
 }
 
@@ -194,8 +198,8 @@ func (c *Config) TLSPair() (cert, key string) {
 	return c.General.TLSCertFile, c.General.TLSKeyFile
 }
 
-// logger is where to log, whether or not the configuration says so.
-func (c *Config) logger() *slog.Logger {
+// Logger is where to log, whether or not the configuration says so.
+func (c *Config) Logger() *slog.Logger {
 	return cmp.Or(c.Log, slog.Default())
 }
 

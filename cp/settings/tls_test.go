@@ -1,11 +1,11 @@
-package cp_test
+package settings_test
 
 import (
 	"slices"
 	"strings"
 	"testing"
 
-	"koguma/cp"
+	"koguma/cp/settings"
 )
 
 // What cannot be obeyed about access from other machines, or would have no effect, is an error that names it.
@@ -19,7 +19,7 @@ func TestConfigRemoteRefusals(t *testing.T) {
 	without := func(name string) []string {
 		return slices.DeleteFunc(slices.Clone(all), func(v string) bool { return strings.HasPrefix(v, public+name) })
 	}
-	if _, err := cp.Load("", append(all, "HOME=/h")); err != nil {
+	if _, err := settings.Load("", append(all, "HOME=/h")); err != nil {
 		t.Errorf("the public admin server as it should be: %v", err)
 	}
 	for want, env := range map[string][]string{
@@ -42,7 +42,7 @@ func TestConfigRemoteRefusals(t *testing.T) {
 		"apiServer.authn.type: \"magic\" is not known; use adminClientCerts":   {"KUMA_API_SERVER_AUTHN_TYPE=magic"},
 		"KUMA_API_SERVER_AUTHN_LOCALHOST_IS_ADMIN: \"no\" is neither true nor": {"KUMA_API_SERVER_AUTHN_LOCALHOST_IS_ADMIN=no"},
 	} {
-		_, err := cp.Load("", append([]string{"HOME=/h"}, env...))
+		_, err := settings.Load("", append([]string{"HOME=/h"}, env...))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v: %v, want one line with %q", env, err, want)
 		}

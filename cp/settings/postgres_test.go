@@ -1,18 +1,18 @@
-package cp_test
+package settings_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
-	"koguma/cp"
+	"koguma/cp/settings"
 	"koguma/policy"
 )
 
 // The settings of Postgres have the names and defaults that people know.
 func TestPostgresSettings(t *testing.T) {
 	t.Parallel()
-	c, err := cp.Load("", []string{
+	c, err := settings.Load("", []string{
 		"KUMA_STORE_TYPE=postgres", "KUMA_STORE_POSTGRES_HOST=db.internal", "KUMA_STORE_POSTGRES_PORT=5432", "KUMA_STORE_POSTGRES_USER=me",
 		"KUMA_STORE_POSTGRES_PASSWORD=let me in", "KUMA_STORE_POSTGRES_DB_NAME=mesh", "KUMA_STORE_POSTGRES_CONNECTION_TIMEOUT=7",
 		"KUMA_STORE_POSTGRES_MIN_OPEN_CONNECTIONS=1", "KUMA_STORE_POSTGRES_MAX_OPEN_CONNECTIONS=9", "KUMA_STORE_POSTGRES_MAX_CONNECTION_LIFETIME=2h",
@@ -22,14 +22,14 @@ func TestPostgresSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := cp.DefaultConfig().Store.Postgres
+	p := settings.Default().Store.Postgres
 	if p.Host != "127.0.0.1" || p.Port != "15432" || p.User != "kuma" || p.Password != "kuma" || p.DBName != "kuma" || p.TLS.Mode != "disable" ||
 		p.ConnectionTimeout != 5 || p.MaxOpenConnections != 50 || p.MaxConnectionLifetime.Std() != time.Hour {
 		t.Errorf("the defaults are %+v", p)
 	}
 	p.Host, p.Port, p.User, p.Password, p.DBName, p.ConnectionTimeout = "db.internal", "5432", "me", "let me in", "mesh", 7
 	p.MinOpenConnections, p.MaxOpenConnections, p.MaxConnectionLifetime = 1, 9, policy.Duration(2*time.Hour)
-	p.TLS = cp.PostgresTLSConfig{Mode: "verifyFull", CAPath: "/ca", CertPath: "/cert", KeyPath: "/key"}
+	p.TLS = settings.PostgresTLSConfig{Mode: "verifyFull", CAPath: "/ca", CertPath: "/cert", KeyPath: "/key"}
 	if c.Store.Postgres != p {
 		t.Errorf("got %+v, want %+v", c.Store.Postgres, p)
 	}
@@ -66,11 +66,11 @@ func TestPostgresSettingsRefused(t *testing.T) {
 		"PASSWORD_FILE=/etc/passwrd": "no such setting",
 	} {
 		env := append([]string{"HOME=/h", "KUMA_STORE_TYPE=postgres"}, strings.Fields("KUMA_STORE_POSTGRES_"+setting)...)
-		if _, err := cp.Load("", env); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := settings.Load("", env); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got error %v, want it to say %q", setting, err, want)
 		}
 	}
-	if _, err := cp.Load("", []string{"HOME=/h", "KUMA_STORE_POSTGRES_TLS_MODE=verifyFull"}); err != nil {
+	if _, err := settings.Load("", []string{"HOME=/h", "KUMA_STORE_POSTGRES_TLS_MODE=verifyFull"}); err != nil {
 		t.Errorf("in a file, Postgres without a CA is an error: %v", err)
 	}
 }
@@ -82,14 +82,14 @@ func TestPostgresInPlaintext(t *testing.T) {
 		"db.internal": true, "192.0.2.1": true, "2001:db8::1": true, "localhost.example.com": true, "127.0.0.1,192.0.2.1": true,
 		"localhost": false, "127.0.0.1": false, "127.9.9.9": false, "::1": false, "/run/postgresql": false, "127.0.0.1,localhost": false,
 	} {
-		c := cp.DefaultConfig()
-		c.Store.Type, c.Store.Postgres.Host = cp.StorePostgres, host
-		warnings := strings.Join(cp.Warnings(c), " ")
+		c := settings.Default()
+		c.Store.Type, c.Store.Postgres.Host = settings.StorePostgres, host
+		warnings := strings.Join(c.Warnings(), " ")
 		if got := strings.Contains(warnings, "set KUMA_STORE_POSTGRES_TLS_MODE to verifyFull"); got != warned {
 			t.Errorf("%s: the warnings are %q", host, warnings)
 		}
-		c.Store.Postgres.TLS = cp.PostgresTLSConfig{Mode: "verifyNone"}
-		if got := cp.Warnings(c); len(got) > 0 {
+		c.Store.Postgres.TLS = settings.PostgresTLSConfig{Mode: "verifyNone"}
+		if got := c.Warnings(); len(got) > 0 {
 			t.Errorf("%s with TLS: the warnings are %q", host, got)
 		}
 	}

@@ -1,4 +1,4 @@
-package cp
+package settings
 
 import (
 	"cmp"
@@ -88,11 +88,11 @@ const (
 	keyAuthType     = "dpServer.auth.type"
 	keyTokenEnabled = "adminServer.apis.dataplaneToken.enabled"
 	keyDPToken      = "dpServer.authn.dpProxy.dpToken"
-	keyPublicKeys   = keyDPToken + ".validator.publicKeys"
+	KeyPublicKeys   = keyDPToken + ".validator.publicKeys"
 )
 
-// authnType is how data plane proxies prove who they are, by whichever setting says so.
-func (c *Config) authnType() string {
+// AuthnType is how data plane proxies prove who they are, by whichever setting says so.
+func (c *Config) AuthnType() string {
 	oldest := ""
 	if !c.AdminServer.APIs.DataplaneToken.Enabled {
 		oldest = AuthnNone
@@ -100,9 +100,9 @@ func (c *Config) authnType() string {
 	return cmp.Or(c.DPServer.Authn.DPProxy.Type, c.DPServer.Auth.Type, oldest, AuthnDPToken)
 }
 
-// issues reports whether tokens are issued, and if not, names the setting that says so. Without authentication they
+// Issues reports whether tokens are issued, and if not, names the setting that says so. Without authentication they
 // still are: whoever wants to turn it on gives out the tokens first.
-func (c *Config) issues() (bool, string) {
+func (c *Config) Issues() (bool, string) {
 	switch {
 	case !c.DPServer.Authn.DPProxy.DPToken.EnableIssuer:
 		return false, keyDPToken + ".enableIssuer"
@@ -114,24 +114,24 @@ func (c *Config) issues() (bool, string) {
 
 // authnWarnings are what somebody who says this may not have meant. They are fit for anybody.
 func (c *Config) authnWarnings() []string {
-	if c.authnType() == AuthnNone {
+	if c.AuthnType() == AuthnNone {
 		return []string{"authentication is off: any proxy that reaches the DP server can be any service of any mesh; " +
 			"set " + keyAuthnType + " to " + AuthnDPToken}
 	}
 	t := c.DPServer.Authn.DPProxy.DPToken
-	issues, _ := c.issues()
+	issues, _ := c.Issues()
 	switch {
 	case t.Validator.UseSecrets:
 	case len(t.Validator.PublicKeys) == 0:
 		return []string{keyDPToken + ".validator: there are no keys, so no proxy can come in; set useSecrets to true, or give publicKeys"}
 	case issues:
-		return []string{warnUnusable}
+		return []string{WarnUnusable}
 	}
 	return nil
 }
 
-// warnUnusable is for those who make tokens, and for those who get them.
-const warnUnusable = "tokens that this control plane issues are refused by it, because " + keyDPToken +
+// WarnUnusable is for those who make tokens, and for those who get them.
+const WarnUnusable = "tokens that this control plane issues are refused by it, because " + keyDPToken +
 	".validator.useSecrets is false; make them with kumactl generate dataplane-token --signing-key-path"
 
 // validateAuthn reports the first setting about authentication that cannot be obeyed.
@@ -164,10 +164,10 @@ func validatePublicKeys(keys []PublicKeyConf) error {
 	seen := map[id]int{}
 	for i, k := range keys {
 		if field, err := k.validate(); err != nil {
-			return fmt.Errorf("%s[%d].%s: %w", keyPublicKeys, i, field, err)
+			return fmt.Errorf("%s[%d].%s: %w", KeyPublicKeys, i, field, err)
 		}
 		if first, ok := seen[id{k.Mesh, k.KID}]; ok {
-			return fmt.Errorf("%s[%d].kid: %s[%d] has the same kid %q for the same mesh; leave one out", keyPublicKeys, i, keyPublicKeys, first, k.KID)
+			return fmt.Errorf("%s[%d].kid: %s[%d] has the same kid %q for the same mesh; leave one out", KeyPublicKeys, i, KeyPublicKeys, first, k.KID)
 		}
 		seen[id{k.Mesh, k.KID}] = i
 	}

@@ -1,6 +1,8 @@
-package cp_test
+package settings_test
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,7 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"koguma/cp"
+	"koguma/cp/settings"
+	"koguma/token"
 )
 
 // writeConfig is the path of a file with this in it.
@@ -25,18 +28,18 @@ func writeConfig(t *testing.T, text string) string {
 
 func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
-	c, err := cp.Load("", []string{"HOME=/home/me", "PATH=/bin", "KUMA_DATAPLANE_NAME=x", "KUMA_CONTROL_PLANE_URL=x", "KUMA_DNS_ENABLED=false"})
+	c, err := settings.Load("", []string{"HOME=/home/me", "PATH=/bin", "KUMA_DATAPLANE_NAME=x", "KUMA_CONTROL_PLANE_URL=x", "KUMA_DNS_ENABLED=false"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := cp.DefaultConfig()
-	want.DPServer.Authn.DPProxy.Type = cp.AuthnDPToken
+	want := settings.Default()
+	want.DPServer.Authn.DPProxy.Type = settings.AuthnDPToken
 	want.General.WorkDir, want.Store.File.Path = "/home/me/.kuma", "/home/me/.kuma/koguma.db"
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
 	}
 	if c.APIServer.HTTP.Interface != "127.0.0.1" || c.APIServer.HTTP.Port != 5681 || c.DPServer.Port != 5678 || c.Diagnostics.ServerPort != 5680 ||
-		c.Store.Type != cp.StoreFile || c.XDSServer.DataplaneDeregistrationDelay.Std() != 10*time.Second {
+		c.Store.Type != settings.StoreFile || c.XDSServer.DataplaneDeregistrationDelay.Std() != 10*time.Second {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -54,13 +57,13 @@ apiServer:
 xdsServer:
   dataplaneDeregistrationDelay: 1m
 `)
-	c, err := cp.Load(file, []string{"KUMA_API_SERVER_HTTP_PORT=2", "KUMA_API_SERVER_READ_ONLY=", "KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY=3s", "KUMA_DEFAULTS_SKIP_MESH_CREATION=true"})
+	c, err := settings.Load(file, []string{"KUMA_API_SERVER_HTTP_PORT=2", "KUMA_API_SERVER_READ_ONLY=", "KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY=3s", "KUMA_DEFAULTS_SKIP_MESH_CREATION=true"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := cp.DefaultConfig()
-	want.Mode, want.Store.Type = "standalone", cp.StoreMemory
-	want.DPServer.Authn.DPProxy.Type = cp.AuthnDPToken
+	want := settings.Default()
+	want.Mode, want.Store.Type = "standalone", settings.StoreMemory
+	want.DPServer.Authn.DPProxy.Type = settings.AuthnDPToken
 	want.APIServer.HTTP.Interface, want.APIServer.HTTP.Port, want.APIServer.ReadOnly = "0.0.0.0", 2, true
 	want.XDSServer.DataplaneDeregistrationDelay = 3e9
 	want.Defaults.SkipMeshCreation = true
@@ -73,7 +76,7 @@ xdsServer:
 func TestEverySettingHasAVariable(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
-	for _, v := range cp.Variables() {
+	for _, v := range settings.Variables() {
 		if strings.Contains(v.Path, "[]") {
 			continue // lists are for the file
 		}
@@ -81,7 +84,7 @@ func TestEverySettingHasAVariable(t *testing.T) {
 			t.Errorf("%s has the variable %q", v.Path, v.Name)
 		}
 		seen[v.Name] = true
-		if _, err := cp.Load("", []string{"HOME=/h", "KUMA_STORE_TYPE=memory", v.Name + "X=1"}); err == nil || !strings.Contains(err.Error(), v.Name+"X: no such setting") {
+		if _, err := settings.Load("", []string{"HOME=/h", "KUMA_STORE_TYPE=memory", v.Name + "X=1"}); err == nil || !strings.Contains(err.Error(), v.Name+"X: no such setting") {
 			t.Errorf("%sX is accepted: %v", v.Name, err)
 		}
 	}
@@ -127,15 +130,15 @@ func TestConfigRefusals(t *testing.T) {
 		if c.file != "" {
 			file = writeConfig(t, c.file)
 		}
-		_, err := cp.Load(file, []string{"HOME=/home/me", c.env})
+		_, err := settings.Load(file, []string{"HOME=/home/me", c.env})
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s%s: %v, want one line with %q", c.file, c.env, err, c.want)
 		}
 	}
-	if _, err := cp.Load("", nil); err == nil || !strings.Contains(err.Error(), "set KUMA_GENERAL_WORK_DIR") {
+	if _, err := settings.Load("", nil); err == nil || !strings.Contains(err.Error(), "set KUMA_GENERAL_WORK_DIR") {
 		t.Errorf("no HOME: %v", err)
 	}
-	if _, err := cp.Load(filepath.Join(t.TempDir(), "none.yaml"), nil); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+	if _, err := settings.Load(filepath.Join(t.TempDir(), "none.yaml"), nil); err == nil || !strings.Contains(err.Error(), "none.yaml") {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -154,11 +157,11 @@ func publicKeys(t *testing.T, entries ...string) string {
 // The settings of offline issuing are as Kuma has them, with PKCS#1 and PKIX keys.
 func TestConfigPublicKeys(t *testing.T) {
 	t.Parallel()
-	pkcs1, pkix := publicPEM(t, signingKey())
+	pkcs1, pkix, _ := keyPEM(t)
 	block := func(pem string) string {
 		return "|\n              " + strings.ReplaceAll(pem, "\n", "\n              ")
 	}
-	c, err := cp.Load(publicKeys(t,
+	c, err := settings.Load(publicKeys(t,
 		"kid: \"key-1\"\n            mesh: default\n            key: "+block(pkcs1),
 		"kid: key-1\n            key: "+block(pkix),
 		"{kid: key-2, mesh: default, keyFile: /k.pem}",
@@ -166,7 +169,7 @@ func TestConfigPublicKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := cp.DPTokenConf{Validator: cp.DPTokenValidatorConf{UseSecrets: true, PublicKeys: []cp.PublicKeyConf{
+	want := settings.DPTokenConf{Validator: settings.DPTokenValidatorConf{UseSecrets: true, PublicKeys: []settings.PublicKeyConf{
 		{KID: "key-1", Mesh: "default", Key: pkcs1}, {KID: "key-1", Key: pkix}, {KID: "key-2", Mesh: "default", KeyFile: "/k.pem"},
 	}}}
 	got := c.DPServer.Authn.DPProxy.DPToken
@@ -182,8 +185,8 @@ func TestConfigPublicKeys(t *testing.T) {
 func TestConfigPublicKeyRefusals(t *testing.T) {
 	t.Parallel()
 	const place = "dpServer.authn.dpProxy.dpToken.validator.publicKeys"
-	pkcs1, _ := publicPEM(t, signingKey())
-	quoted, private := strconv.Quote(pkcs1), strconv.Quote(string(signingKey()))
+	pkcs1, _, key := keyPEM(t)
+	quoted, private := strconv.Quote(pkcs1), strconv.Quote(key)
 	good := "{kid: a, mesh: default, key: " + quoted + "}"
 	for want, entry := range map[string]string{
 		"[1].kid: must be 1 to 64":                                           "{key: " + quoted + "}",
@@ -196,7 +199,7 @@ func TestConfigPublicKeyRefusals(t *testing.T) {
 		"[1].key: public key: it is not PEM":         "{kid: b, key: canary}",
 		`publicKeys[1]: unknown field "keyfile"`:     "{kid: b, keyfile: /k}",
 	} {
-		_, err := cp.Load(publicKeys(t, good, entry), []string{"HOME=/h"})
+		_, err := settings.Load(publicKeys(t, good, entry), []string{"HOME=/h"})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), place+"[1]") || strings.Contains(err.Error(), "canary") ||
 			strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "MII") {
 			t.Errorf("%v, want one line with %q", err, want)
@@ -208,19 +211,19 @@ func TestConfigPublicKeyRefusals(t *testing.T) {
 func TestConfigWithoutAuthentication(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ file, env, want string }{
-		{"", "", cp.AuthnDPToken},
-		{"", "KUMA_DP_SERVER_AUTH_TYPE=none", cp.AuthnNone},
-		{"", "KUMA_DP_SERVER_AUTHN_DP_PROXY_TYPE=none", cp.AuthnNone},
-		{"", "KUMA_ADMIN_SERVER_APIS_DATAPLANE_TOKEN_ENABLED=false", cp.AuthnNone},
-		{"dpServer: {authn: {dpProxy: {type: none}}}", "KUMA_DP_SERVER_AUTH_TYPE=none", cp.AuthnNone},
-		{"dpServer: {auth: {type: none}}", "", cp.AuthnNone},
-		{"dpServer: {auth: {type: none}}", "KUMA_DP_SERVER_AUTH_TYPE=dpToken", cp.AuthnDPToken},
-		{"adminServer: {apis: {dataplaneToken: {enabled: false}}}", "", cp.AuthnNone},
-		{"adminServer: {apis: {dataplaneToken: {enabled: false}}}", "KUMA_ADMIN_SERVER_APIS_DATAPLANE_TOKEN_ENABLED=true", cp.AuthnDPToken},
+		{"", "", settings.AuthnDPToken},
+		{"", "KUMA_DP_SERVER_AUTH_TYPE=none", settings.AuthnNone},
+		{"", "KUMA_DP_SERVER_AUTHN_DP_PROXY_TYPE=none", settings.AuthnNone},
+		{"", "KUMA_ADMIN_SERVER_APIS_DATAPLANE_TOKEN_ENABLED=false", settings.AuthnNone},
+		{"dpServer: {authn: {dpProxy: {type: none}}}", "KUMA_DP_SERVER_AUTH_TYPE=none", settings.AuthnNone},
+		{"dpServer: {auth: {type: none}}", "", settings.AuthnNone},
+		{"dpServer: {auth: {type: none}}", "KUMA_DP_SERVER_AUTH_TYPE=dpToken", settings.AuthnDPToken},
+		{"adminServer: {apis: {dataplaneToken: {enabled: false}}}", "", settings.AuthnNone},
+		{"adminServer: {apis: {dataplaneToken: {enabled: false}}}", "KUMA_ADMIN_SERVER_APIS_DATAPLANE_TOKEN_ENABLED=true", settings.AuthnDPToken},
 		{"dpServer: {auth: {enableReloadableTokens: true}, authn: {enableReloadableTokens: true}}",
-			"KUMA_DP_SERVER_AUTH_USE_TOKEN_PATH=true", cp.AuthnDPToken},
+			"KUMA_DP_SERVER_AUTH_USE_TOKEN_PATH=true", settings.AuthnDPToken},
 	} {
-		got, err := cp.Load(writeConfig(t, c.file+"\nmode: zone"), []string{"HOME=/h", c.env})
+		got, err := settings.Load(writeConfig(t, c.file+"\nmode: zone"), []string{"HOME=/h", c.env})
 		if err != nil || got.DPServer.Authn.DPProxy.Type != c.want {
 			t.Errorf("%s %s: %q, %v; want %s", c.file, c.env, got.DPServer.Authn.DPProxy.Type, err, c.want)
 		}
@@ -232,7 +235,7 @@ func TestConfigWithoutAuthentication(t *testing.T) {
 
 func TestTLSPair(t *testing.T) {
 	t.Parallel()
-	c := cp.DefaultConfig()
+	c := settings.Default()
 	c.General.TLSCertFile, c.General.TLSKeyFile = "a", "b"
 	if cert, key := c.TLSPair(); cert != "a" || key != "b" {
 		t.Errorf("got %s, %s", cert, key)
@@ -241,4 +244,23 @@ func TestTLSPair(t *testing.T) {
 	if cert, key := c.TLSPair(); cert != "c" || key != "d" {
 		t.Errorf("got %s, %s", cert, key)
 	}
+}
+
+// keyPEM is a public key in both of the forms that there are, and the private one.
+func keyPEM(t *testing.T) (pkcs1, pkix, private string) {
+	t.Helper()
+	data, err := token.NewKeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := token.ParseKey(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkix = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	return string(token.EncodePublicKey(&key.PublicKey)), pkix, string(data)
 }

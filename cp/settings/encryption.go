@@ -1,4 +1,4 @@
-package cp
+package settings
 
 import (
 	"context"
@@ -14,8 +14,11 @@ type EncryptionConfig struct {
 	KeyFile string `json:"keyFile" env:"KUMA_STORE_ENCRYPTION_KEY_FILE"`
 }
 
-// encryptionKeys are the keys that seal secrets in the store, nil if there are none.
-func (c *Config) encryptionKeys() (*store.Keys, error) {
+// errNotKept says that a store outlives no process.
+var errNotKept = errors.New("store.type: it is memory, which only a running kuma-cp has; set KUMA_STORE_TYPE to file or postgres")
+
+// EncryptionKeys are the keys that seal secrets in the store, nil if there are none.
+func (c *Config) EncryptionKeys() (*store.Keys, error) {
 	if c.Store.Encryption.KeyFile == "" {
 		return nil, nil
 	}
@@ -39,22 +42,51 @@ func (c *Config) openStore(ctx context.Context, keys *store.Keys) (store.Store, 
 	return store.OpenSealedFile(c.Store.File.Path, keys)
 }
 
-// openSealedStore opens it with the keys that the configuration names, and says what is not sealed with the first of them.
-func (c *Config) openSealedStore(ctx context.Context) (store.Store, error) {
-	keys, err := c.encryptionKeys()
+// OpenSealedStore opens it with the keys that the configuration names, and says what is not sealed with the first of them.
+func (c *Config) OpenSealedStore(ctx context.Context) (store.Store, error) {
+	keys, err := c.EncryptionKeys()
 	if err != nil {
 		return nil, err
 	}
 	s, err := c.openStore(ctx, keys)
 	if err == nil && keys.Stale() > 0 {
-		c.logger().Warn("there are secrets in the store that are in clear, or sealed with an older key: run kuma-cp rekey", "secrets", keys.Stale())
+		c.Logger().Warn("there are secrets in the store that are in clear, or sealed with an older key: run kuma-cp rekey", "secrets", keys.Stale())
 	}
 	return s, err
 }
 
+// OpenOffline opens the store for something else than a control plane.
+func (c *Config) OpenOffline(ctx context.Context) (*store.Keys, store.Store, error) {
+	if c.Store.Type == StoreMemory {
+		return nil, nil, errNotKept
+	}
+	keys, err := c.EncryptionKeys()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := c.openStore(ctx, keys)
+	return keys, s, c.busy(err)
+}
+
+// busy says what to do where a running kuma-cp has the store.
+func (c *Config) busy(err error) error {
+	if errors.Is(err, store.ErrInUse) {
+		return fmt.Errorf("store %s is %w: stop kuma-cp, and start it again afterwards", c.Store.File.Path, store.ErrInUse)
+	}
+	return err
+}
+
+// StoreName is what messages call the store.
+func (c *Config) StoreName() string {
+	if p := c.Store.Postgres; c.Store.Type == StorePostgres {
+		return fmt.Sprintf("postgres %s (database %s)", p.Host, p.DBName)
+	}
+	return c.Store.File.Path
+}
+
 // Rekey seals all secrets in the store with the first key of the key file, and returns how many were not.
 func Rekey(ctx context.Context, cfg Config) (n int, err error) {
-	keys, err := cfg.encryptionKeys()
+	keys, err := cfg.EncryptionKeys()
 	switch {
 	case err != nil:
 		return 0, err
