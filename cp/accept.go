@@ -98,7 +98,7 @@ func (a *acceptor) accept(ctx context.Context, node *corev3.Node) (s *session, a
 	key := policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}
 	arrived = a.reconciler.arrivals.begin(key)
 	registered := false
-	err = again(func() (err error) {
+	err = store.Again(func() (err error) {
 		registered, err = a.admit(ctx, claims, key, metadata(node, "dataplane.resource"))
 		return err
 	})
@@ -194,7 +194,7 @@ func (a *acceptor) keep(ctx context.Context, claims token.Claims, d, stored *pol
 	if stored != nil {
 		expect = int64(stored.Version)
 	}
-	err = a.store.Write(ctx, unchanged(mesh), store.Op{Put: d, Expect: expect})
+	err = a.store.Write(ctx, store.Unchanged(mesh), store.Op{Put: d, Expect: expect})
 	if errors.Is(err, store.ErrConflict) {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 	"koguma/certs"
 	"koguma/cp/settings"
 	"koguma/store"
+	"koguma/token"
 	"koguma/xds"
 )
 
@@ -50,7 +51,7 @@ func New(cfg settings.Config) (*ControlPlane, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &ControlPlane{cfg: cfg, log: cfg.Logger(), id: newID(), listening: make(chan struct{}), terms: usualTerms()}, nil
+	return &ControlPlane{cfg: cfg, log: cfg.Logger(), id: token.NewID(), listening: make(chan struct{}), terms: usualTerms()}, nil
 }
 
 // Addrs is where the control plane listens; it blocks until it does, or the context ends.

@@ -131,7 +131,7 @@ func (d *departures) remove(ctx context.Context, key policy.Key, left bool) erro
 			return nil
 		}
 		if left {
-			if err := d.reconciler.ledger.retire(ctx, key.Mesh, key.Name); err != nil {
+			if err := d.reconciler.ledger.Retire(ctx, key.Mesh, key.Name); err != nil {
 				return err
 			}
 			d.reconciler.retired(key)

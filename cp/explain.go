@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/ledger"
 	"koguma/policy"
 	"koguma/xds"
 )
@@ -246,13 +247,13 @@ func (t *trial) has(s *side, service string, id *xds.Identity) *policy.Cause {
 
 // accepts is whether a proxy takes the certificate that another shows.
 func (t *trial) accepts(s, shows *side, service string, chain []*x509.Certificate) *policy.Cause {
-	if t.withdrawn(t.mesh.Name, chain[0]) || s.listed[serialOf(chain[0])] {
+	if t.withdrawn(t.mesh.Name, chain[0]) || s.listed[ledger.Serial(chain[0])] {
 		c := because(policy.CauseWithdrawn, "see kumactl inspect identity "+shows.Name+" --mesh "+shows.Mesh,
 			"the certificate of %s for %s was withdrawn", shows.Name, service)
 		if t.revoked(t.mesh.Name, shows.token) {
 			c = because(policy.CauseTokenRevoked, nextToken(shows), "the token of %s is revoked, and its certificates with it", shows.Name)
 		}
-		if s.listed[serialOf(chain[0])] {
+		if s.listed[ledger.Serial(chain[0])] {
 			return c
 		}
 		t.warn(c)

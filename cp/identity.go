@@ -15,6 +15,7 @@ import (
 
 	"koguma/authority"
 	"koguma/certs"
+	"koguma/cp/ledger"
 	"koguma/policy"
 	"koguma/xds"
 )
@@ -51,7 +52,7 @@ type applicant struct {
 	notAfter time.Time // nothing lives longer than the token that it was given for; zero: there is none
 	issued   func(*x509.Certificate)
 	token    string // the id of that token; "" where proxies need none
-	ledger   *ledger
+	ledger   *ledger.Ledger
 }
 
 // svid is one certificate that was given out.
@@ -227,7 +228,7 @@ const maxHeld = 64
 func (ids *identities) inUse() []leafInUse {
 	var leaves []leafInUse
 	for _, s := range ids.svids {
-		leaves = append(leaves, leafInUse{s.service, serialOf(s.leaf), authority.Fingerprint(s.trust.Roots()), s.leaf.NotAfter})
+		leaves = append(leaves, leafInUse{s.service, ledger.Serial(s.leaf), authority.Fingerprint(s.trust.Roots()), s.leaf.NotAfter})
 	}
 	return leaves
 }

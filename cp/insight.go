@@ -1,7 +1,6 @@
 package cp
 
 import (
-	"crypto/rand"
 	"crypto/x509"
 	"fmt"
 	"time"
@@ -9,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"koguma/policy"
+	"koguma/token"
 	"koguma/xds"
 )
 
@@ -25,7 +25,7 @@ type insight struct {
 
 func newInsight(instanceID string, now time.Time) insight {
 	return insight{
-		subscription: policy.Subscription{ID: newID(), ControlPlaneInstanceID: instanceID, ConnectTime: now.UTC()},
+		subscription: policy.Subscription{ID: token.NewID(), ControlPlaneInstanceID: instanceID, ConnectTime: now.UTC()},
 		rejections:   map[string]string{},
 		faults:       map[string]string{},
 	}
@@ -123,12 +123,4 @@ func (i *insight) overview() policy.DataplaneInsight {
 		s.Status.LastRejection = reason
 	}
 	return policy.DataplaneInsight{Subscriptions: []policy.Subscription{s}, MTLS: i.mtls, Plaintext: i.plaintext}
-}
-
-// newID is a random UUID, version 4.
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

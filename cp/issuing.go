@@ -16,6 +16,7 @@ import (
 
 	"koguma/authority"
 	"koguma/certs"
+	"koguma/cp/ledger"
 )
 
 // briefly is how long a stream waits for a CA elsewhere: from one that is quick, a proxy gets all in one go. The CA that we
@@ -241,7 +242,7 @@ func (m *maker) adopt(o order, id spiffeid.ID, now time.Time) []*x509.Certificat
 		leaf := chain[0]
 		key, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 		if ok && o.public != nil && key.Equal(o.public) && dnsNames(leaf) == o.names && now.Before(renewal(leaf, sinceMade(leaf))) && (m.notAfter.IsZero() || !leaf.NotAfter.After(m.notAfter)) &&
-			!m.ledger.isWithdrawn(m.mesh, leaf) && certs.Check(chain, m.auth.roots, id, now) == nil {
+			!m.ledger.IsWithdrawn(m.mesh, leaf) && certs.Check(chain, m.auth.roots, id, now) == nil {
 			return chain
 		}
 	}
@@ -259,7 +260,7 @@ func dnsNames(leaf *x509.Certificate) string {
 // record has it written down who has the certificate, before the proxy gets it. One from before belongs to this token
 // then, and no longer to the old one: it stays good when that is revoked, and goes with this.
 func (m *maker) record(ctx context.Context, service string, leaf *x509.Certificate) error {
-	c := certificateOf(leaf, service, m.auth.fingerprint)
+	c := ledger.CertificateOf(leaf, service, m.auth.fingerprint)
 	c.TokenID, c.Proxy = m.token, m.proxy
-	return m.ledger.record(ctx, m.mesh, c)
+	return m.ledger.Record(ctx, m.mesh, c)
 }

@@ -62,8 +62,8 @@ func (r *reconciler) judgeDataplane(e store.Event, s *session) {
 // judgeMembers closes the sessions of those that may not be in their mesh, and has their certificates withdrawn.
 func (r *reconciler) judgeMembers(mesh string) {
 	m := r.index.at(mesh)
-	if r.ledger.bar(mesh, m.barred) {
-		r.withdrawals.look(mesh)
+	if r.ledger.Bar(mesh, m.barred) {
+		r.withdrawals.Look(mesh)
 	}
 	for name := range m.barred {
 		d := m.dataplanes[name]

@@ -62,7 +62,7 @@ func Limits() []Limit {
 		{"api.pageDefault", defaultPage, "items"},
 		{"api.pairsListed", mostPairs, "pairs"},
 		{"api.pairsTried", mostTrials, "pairs"},
-		{"api.writeAttempts", maxAttempts, "attempts"},
+		{"api.writeAttempts", store.MaxAttempts, "attempts"},
 
 		seconds("dp.handshakeTimeout", handshakeTimeout),
 		seconds("dp.firstRequestTimeout", xds.FirstRequest),

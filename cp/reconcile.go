@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"koguma/cp/ledger"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -18,12 +19,12 @@ import (
 type reconciler struct {
 	store   store.Store
 	keys    *keyring
-	ledger  *ledger
+	ledger  *ledger.Ledger
 	log     *slog.Logger
 	metrics *metrics
 	// delay is how long a proxy that vanished has to come back before the Dataplane that it brought along is removed.
 	delay       time.Duration
-	withdrawals *withdrawals
+	withdrawals *ledger.Withdrawals
 	rotations   *rotations
 	arrivals    arrivals
 	roll        *roll
@@ -77,7 +78,7 @@ const restRefresh = 5 * time.Second
 
 func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, delay time.Duration) *reconciler {
 	r := &reconciler{
-		store: s, keys: k, ledger: newLedger(s), metrics: m, log: log, delay: delay,
+		store: s, keys: k, ledger: ledger.New(s), metrics: m, log: log, delay: delay,
 		index: newIndex(), synced: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: map[policy.Key]*session{}, last: map[policy.Key]policy.DataplaneInsight{},
 		known: map[policy.Key]policy.ProxyIdentity{}, rootEnds: map[string]map[string]time.Time{},
@@ -85,7 +86,7 @@ func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, dela
 	}
 	r.roll = newRoll(r, r.signal)
 	r.index.connected = r.there
-	r.withdrawals = newWithdrawals(s, r.ledger, k.isRevoked, log)
+	r.withdrawals = ledger.NewWithdrawals(s, r.ledger, k.isRevoked, log)
 	r.rotations = &rotations{
 		store: s, ledger: r.ledger, heard: r.heard, silence: r.roll.silence, log: log, metrics: m, started: time.Now(),
 		wake: make(chan struct{}, 1), meshes: map[string]*course{},
@@ -193,7 +194,7 @@ func (r *reconciler) run(ctx context.Context) error {
 	})
 	leavers := newDepartures(r)
 	g.Go(func() error { return leavers.run(ctx) })
-	g.Go(func() error { return r.withdrawals.run(ctx) })
+	g.Go(func() error { return r.withdrawals.Run(ctx) })
 	g.Go(func() error { return r.rotations.run(ctx) })
 	g.Go(func() error { return r.loop(ctx, batches, leavers) })
 	return g.Wait()
@@ -281,11 +282,11 @@ func (r *reconciler) take(ctx context.Context, e store.Event, now, waiting map[s
 		}
 		if concerns {
 			r.judgeTokens(mesh)
-			r.withdrawals.look(mesh)
+			r.withdrawals.Look(mesh)
 		}
 	}
-	if r.ledger.apply(e, r.keys.isRevoked) {
-		r.withdrawals.look(mesh)
+	if r.ledger.Apply(e, r.keys.isRevoked) {
+		r.withdrawals.Look(mesh)
 	}
 	if e.Key.Type == policy.TypeIssuance {
 		return // nobody's configuration depends on it

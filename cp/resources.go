@@ -13,9 +13,6 @@ import (
 	"koguma/store"
 )
 
-// maxAttempts bounds how often a write is decided again because somebody else's came in between.
-const maxAttempts = 8
-
 // resources is what it means to write a resource: what is checked against the rest of the store, and what is made or
 // goes with it. Each write is one [store.Store] Write, so it happens wholly or not at all, and what it was decided
 // upon is among its expectations, so it is still true when it happens.
@@ -51,7 +48,7 @@ func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error)
 		}
 		r, keys = sealed, made
 	}
-	err := again(func() error {
+	err := store.Again(func() error {
 		old, err := rs.find(ctx, r.Metadata().Key())
 		if err != nil {
 			return err
@@ -74,7 +71,7 @@ func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error)
 			}
 			ops = append(ops, trust...)
 		}
-		return rs.store.Write(ctx, append(ops, store.Op{Put: r, Expect: expectation(old)})...)
+		return rs.store.Write(ctx, append(ops, store.Op{Put: r, Expect: store.AsRead(old)})...)
 	})
 	return out, err
 }
@@ -97,7 +94,7 @@ func (rs resources) opsFor(ctx context.Context, r, old policy.Resource, keys map
 	if err != nil {
 		return nil, err
 	}
-	ops := []store.Op{unchanged(mesh)}
+	ops := []store.Op{store.Unchanged(mesh)}
 	switch r := r.(type) {
 	case *policy.Secret:
 		if err := rs.checkSecret(ctx, r, old); err != nil {
@@ -115,7 +112,7 @@ func (rs resources) opsFor(ctx context.Context, r, old policy.Resource, keys map
 
 // delete removes a resource and what belongs to it; by force also a secret that should better stay.
 func (rs resources) delete(ctx context.Context, key policy.Key, force bool) error {
-	return again(func() error {
+	return store.Again(func() error {
 		old, err := rs.store.Get(ctx, key)
 		if err != nil {
 			return err
@@ -133,7 +130,7 @@ func (rs resources) delete(ctx context.Context, key policy.Key, force bool) erro
 				return err
 			}
 		}
-		return rs.store.Write(ctx, store.Op{Delete: key, Expect: expectation(old)})
+		return rs.store.Write(ctx, store.Op{Delete: key, Expect: store.AsRead(old)})
 	})
 }
 
@@ -201,7 +198,7 @@ func (rs resources) opsForCA(ctx context.Context, mesh string, b *policy.Backend
 	}
 	var ops []store.Op
 	for name, data := range made {
-		ops = append(ops, store.Op{Put: newSecret(mesh, name, data), Expect: expectation(found[name])})
+		ops = append(ops, store.Op{Put: newSecret(mesh, name, data), Expect: store.AsRead(found[name])})
 	}
 	return ops, nil
 }
@@ -239,14 +236,14 @@ func (rs resources) deleteMesh(ctx context.Context, m policy.Resource) error {
 	if len(dataplanes) > 0 {
 		return conflict(key, fmt.Sprintf("it has Dataplanes %s; end them first", names(dataplanes)))
 	}
-	ops := []store.Op{{Delete: key, Expect: expectation(m)}}
+	ops := []store.Op{{Delete: key, Expect: store.AsRead(m)}}
 	for _, t := range policy.TypesInMesh() {
 		owned, err := rs.store.List(ctx, t, key.Name)
 		if err != nil {
 			return err
 		}
 		for _, r := range owned {
-			ops = append(ops, store.Op{Delete: r.Metadata().Key(), Expect: expectation(r)})
+			ops = append(ops, store.Op{Delete: r.Metadata().Key(), Expect: store.AsRead(r)})
 		}
 	}
 	used, err := rs.usedSerial(ctx, key.Name)
@@ -254,7 +251,7 @@ func (rs resources) deleteMesh(ctx context.Context, m policy.Resource) error {
 		return err
 	}
 	if used.note != nil {
-		ops = append(ops, store.Op{Delete: used.note.Metadata().Key(), Expect: expectation(used.note)})
+		ops = append(ops, store.Op{Delete: used.note.Metadata().Key(), Expect: store.AsRead(used.note)})
 	}
 	if err := rs.store.Write(ctx, ops...); err != nil {
 		return err
@@ -271,7 +268,7 @@ func (rs resources) sweep(ctx context.Context, mesh string) error {
 			return err
 		}
 		for _, r := range left {
-			err := rs.store.Write(ctx, store.Op{Delete: r.Metadata().Key(), Expect: expectation(r)})
+			err := rs.store.Write(ctx, store.Op{Delete: r.Metadata().Key(), Expect: store.AsRead(r)})
 			if err != nil && !errors.Is(err, store.ErrConflict) {
 				return err
 			}
@@ -300,28 +297,6 @@ func (rs resources) find(ctx context.Context, key policy.Key) (policy.Resource, 
 	}
 	return r, err
 }
-
-// again decides and writes again while others come in between.
-func again(write func() error) error {
-	var err error
-	for range maxAttempts {
-		if err = write(); !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
-	return err
-}
-
-// expectation is that what was read is still there; nil for nothing.
-func expectation(r policy.Resource) int64 {
-	if r == nil {
-		return store.Absent
-	}
-	return int64(r.Metadata().Version)
-}
-
-// unchanged does nothing, but fails the Write if r is no longer as it was.
-func unchanged(r policy.Resource) store.Op { return store.Op{Put: r, Expect: expectation(r)} }
 
 func newSecret(mesh, name string, data []byte) *policy.Secret {
 	return &policy.Secret{

@@ -96,7 +96,7 @@ func (r *secretReader) open(b *policy.Backend) error {
 func (r *secretReader) ops() []store.Op {
 	var ops []store.Op
 	for _, s := range r.seen {
-		ops = append(ops, unchanged(s))
+		ops = append(ops, store.Unchanged(s))
 	}
 	return ops
 }
@@ -113,7 +113,7 @@ func (rs resources) opsForGiven(ctx context.Context, m *policy.Mesh, keys map[st
 			return nil, err
 		}
 		if s, ok := old.(*policy.Secret); !ok || !bytes.Equal(s.Data, data) {
-			ops = append(ops, store.Op{Put: newSecret(m.Name, name, data), Expect: expectation(old)})
+			ops = append(ops, store.Op{Put: newSecret(m.Name, name, data), Expect: store.AsRead(old)})
 		}
 	}
 	r := rs.secretReader(ctx, m.Name, keys)

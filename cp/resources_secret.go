@@ -81,7 +81,7 @@ func (rs resources) deleteSecret(ctx context.Context, s policy.Resource, force b
 	if err != nil {
 		return err
 	}
-	ops := []store.Op{unchanged(m), {Delete: key, Expect: expectation(s)}}
+	ops := []store.Op{store.Unchanged(m), {Delete: key, Expect: store.AsRead(s)}}
 	switch b, err := rs.userOf(ctx, m, key.Name); {
 	case err != nil:
 		return err

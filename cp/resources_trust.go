@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"koguma/cp/ledger"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -58,7 +59,7 @@ func (rs resources) opsForTrust(ctx context.Context, m *policy.Mesh, old policy.
 		cut = append(cut, users...)
 	}
 	if len(n.Authorities) < len(t.Authorities) {
-		ops = []store.Op{{Put: &n, Expect: expectation(t)}}
+		ops = []store.Op{{Put: &n, Expect: store.AsRead(t)}}
 	}
 	return ops, cut, nil
 }
@@ -85,17 +86,17 @@ func stillNeeded(m *policy.Mesh, backend string, why []string) string {
 // usersOf is who has a certificate of an authority that has not ended, by what the store says, the first few of many.
 func (rs resources) usersOf(ctx context.Context, mesh string, a *policy.TrustedAuthority) ([]string, error) {
 	const most = 10
-	book := newLedger(rs.store)
+	book := ledger.New(rs.store)
 	for _, t := range []policy.Type{policy.TypeIssuance, policy.TypeWithdrawals} {
 		pages, err := rs.store.List(ctx, t, mesh)
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range pages {
-			book.apply(store.Event{Key: p.Metadata().Key(), Resource: p}, func(string, string) bool { return false })
+			book.Apply(store.Event{Key: p.Metadata().Key(), Resource: p}, func(string, string) bool { return false })
 		}
 	}
-	living, _ := book.living(mesh, time.Now())
+	living, _ := book.Living(mesh, time.Now())
 	var users []string
 	for name, certificates := range living {
 		if i := slices.IndexFunc(certificates, func(c policy.IssuedCertificate) bool { return c.Authority == a.Fingerprint }); i >= 0 {
@@ -128,7 +129,7 @@ func (rs resources) trustedBackends(ctx context.Context, m *policy.Mesh) ([]stri
 
 // rotate has another backend of the mesh sign.
 func (rs resources) rotate(ctx context.Context, mesh, to string) error {
-	return again(func() error {
+	return store.Again(func() error {
 		m, err := rs.mesh(ctx, mesh)
 		if err != nil {
 			return err
@@ -149,6 +150,6 @@ func (rs resources) rotate(ctx context.Context, mesh, to string) error {
 		if err != nil {
 			return err
 		}
-		return rs.store.Write(ctx, append(ops, store.Op{Put: &next, Expect: expectation(m)})...)
+		return rs.store.Write(ctx, append(ops, store.Op{Put: &next, Expect: store.AsRead(m)})...)
 	})
 }

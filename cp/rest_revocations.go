@@ -87,7 +87,7 @@ func (req *revocationRequest) check() error {
 // revoke puts ids on the list of a mesh, which keeps what it has. It returns those that it did not have, and how many
 // there are now.
 func (rs resources) revoke(ctx context.Context, mesh string, ids []string) (added []string, total int, err error) {
-	err = again(func() error {
+	err = store.Again(func() error {
 		m, err := rs.find(ctx, policy.Key{Type: policy.TypeMesh, Name: mesh})
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func (rs resources) revoke(ctx context.Context, mesh string, ids []string) (adde
 			return conflict(list.Key(), fmt.Sprintf("the list would have more than %d bytes; "+
 				"take the ids off of tokens that have expired, or delete the key that signed them", maxRevocations))
 		}
-		return rs.store.Write(ctx, unchanged(m), store.Op{Put: list, Expect: expectation(old)})
+		return rs.store.Write(ctx, store.Unchanged(m), store.Op{Put: list, Expect: store.AsRead(old)})
 	})
 	return added, total, err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/ledger"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -18,7 +19,7 @@ import (
 // at is how the reconciler sees the mesh, what the ledger knows of certificates, and what proxies have ACKed.
 type rotations struct {
 	store   store.Store
-	ledger  *ledger
+	ledger  *ledger.Ledger
 	heard   func(mesh string, living map[string][]policy.IssuedCertificate) map[string]heard
 	silence func(version uint64) []string // of other control planes, that do not say how their proxies stand since then
 	log     *slog.Logger
@@ -175,7 +176,7 @@ func (r *rotations) advance(ctx context.Context, mesh string, force bool) (passe
 	key := policy.Key{Type: policy.TypeTrust, Mesh: mesh, Name: mesh}
 	op := store.Op{Expect: store.Absent}
 	if o.trust != nil {
-		op.Expect = expectation(o.trust)
+		op.Expect = store.AsRead(o.trust)
 	}
 	switch {
 	case s.forget:
@@ -185,7 +186,7 @@ func (r *rotations) advance(ctx context.Context, mesh string, force bool) (passe
 	default:
 		return nil, nil
 	}
-	err = r.store.Write(ctx, unchanged(o.mesh), op)
+	err = r.store.Write(ctx, store.Unchanged(o.mesh), op)
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
 		if !force {
 			err = nil
@@ -224,7 +225,7 @@ func (r *rotations) tell(mesh string, before *policy.Trust, s step) {
 
 // holders are the proxies of a mesh, sorted by name. A certificate of a CA that is not trusted is nothing to wait for.
 func (r *rotations) holders(mesh string, t *policy.Trust, now time.Time) []holder {
-	living, withdrawn := r.ledger.living(mesh, now)
+	living, withdrawn := r.ledger.Living(mesh, now)
 	for name, certificates := range living {
 		certificates = slices.DeleteFunc(certificates, func(c policy.IssuedCertificate) bool { return t.Authority(c.Authority) == nil })
 		if living[name] = certificates; len(certificates) == 0 {
@@ -259,7 +260,7 @@ func (r *rotations) holders(mesh string, t *policy.Trust, now time.Time) []holde
 
 // force passes the stage that a mesh is in, and returns those that it waited for.
 func (r *rotations) force(ctx context.Context, mesh string) (passed []policy.Blocker, err error) {
-	return passed, again(func() (err error) {
+	return passed, store.Again(func() (err error) {
 		passed, err = r.advance(ctx, mesh, true)
 		return err
 	})

@@ -77,7 +77,7 @@ func putSigningKey(mesh string, serial int, pem []byte) store.Op {
 // twice, or at the same time as somebody else, gets the key that is there.
 func (rs resources) addSigningKey(ctx context.Context, mesh string, after *int) (key signingKey, created bool, err error) {
 	var pem []byte
-	err = again(func() error {
+	err = store.Again(func() error {
 		m, err := rs.mesh(ctx, mesh)
 		if err != nil {
 			return err
@@ -101,7 +101,7 @@ func (rs resources) addSigningKey(ctx context.Context, mesh string, after *int) 
 		}
 		put := putSigningKey(mesh, next, pem)
 		key, created = signingKey{next, put.Put.(*policy.Secret)}, true
-		return rs.store.Write(ctx, unchanged(m), put)
+		return rs.store.Write(ctx, store.Unchanged(m), put)
 	})
 	return key, created, err
 }
@@ -116,7 +116,7 @@ func (rs resources) opsForLosingKey(ctx context.Context, key policy.Key, serial 
 	others := slices.DeleteFunc(keys, func(k signingKey) bool { return k.serial == serial })
 	if n := len(others); n > 0 {
 		newest := others[n-1]
-		ops = append(ops, unchanged(newest.secret))
+		ops = append(ops, store.Unchanged(newest.secret))
 		if newest.serial > serial {
 			return ops, nil
 		}
@@ -129,7 +129,7 @@ func (rs resources) opsForLosingKey(ctx context.Context, key policy.Key, serial 
 		return ops, err
 	}
 	note := newGlobalSecret(usedSerialName(key.Mesh), []byte(strconv.Itoa(serial)))
-	return append(ops, store.Op{Put: note, Expect: expectation(used.note)}), nil
+	return append(ops, store.Op{Put: note, Expect: store.AsRead(used.note)}), nil
 }
 
 // usedSerial is the note about the greatest serial number that a mesh used and that no key has any more. A number is

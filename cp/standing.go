@@ -56,7 +56,7 @@ func (r *reconciler) revoked(mesh, token string) bool { return r.keys.isRevoked(
 
 // withdrawn reports whether a certificate is not to be accepted any more.
 func (r *reconciler) withdrawn(mesh string, leaf *x509.Certificate) bool {
-	return r.ledger.isWithdrawn(mesh, leaf)
+	return r.ledger.IsWithdrawn(mesh, leaf)
 }
 
 // side is one side of a connection: a Dataplane, how its proxy stands, and what its Envoy has of secrets.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"koguma/certs"
+	"koguma/cp/ledger"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
@@ -178,4 +179,28 @@ func caWithoutLists(t *testing.T) (cert, key []byte) {
 		t.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key
+}
+
+// What has ended goes.
+func TestLedgerForgets(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, w *world) {
+		defer w.run()()
+		page := func(name string, life time.Duration) *policy.Issuance {
+			return &policy.Issuance{
+				Meta:         policy.Meta{Type: policy.TypeIssuance, Mesh: "default", Name: name},
+				Certificates: []policy.IssuedCertificate{{Serial: "1", Service: "web", TokenID: "t", NotAfter: time.Now().Add(life)}},
+			}
+		}
+		w.put(page("short", time.Hour), page("long", 3*time.Hour))
+		time.Sleep(time.Hour + 2*ledger.RestSweep)
+		pages, err := w.store.List(t.Context(), policy.TypeIssuance, "")
+		if err != nil || len(pages) != 1 || pages[0].Metadata().Name != "long" {
+			t.Errorf("left: %v (%v)", pages, err)
+		}
+		time.Sleep(2*time.Hour + ledger.RestSweep)
+		if pages, err = w.store.List(t.Context(), policy.TypeIssuance, ""); err != nil || len(pages) != 0 {
+			t.Errorf("left: %v (%v)", pages, err)
+		}
+	})
 }

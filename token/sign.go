@@ -30,7 +30,7 @@ func Sign(k SigningKey, c Claims) (Raw, error) {
 		return "", err
 	}
 	p := payload{
-		Name: c.Name, Mesh: c.Mesh, Type: c.Type, ID: cmp.Or(c.ID, newUUID()), Pin: c.Pin,
+		Name: c.Name, Mesh: c.Mesh, Type: c.Type, ID: cmp.Or(c.ID, NewID()), Pin: c.Pin,
 		IssuedAt: seconds(c.IssuedAt), NotBefore: seconds(c.NotBefore), ExpiresAt: seconds(c.ExpiresAt),
 	}
 	if len(c.Tags) > 0 {
@@ -86,8 +86,8 @@ func seconds(t time.Time) *int64 {
 	return &s
 }
 
-// newUUID is a random UUID (version 4).
-func newUUID() string {
+// NewID is a random UUID (version 4), for whatever needs an id that nobody else has.
+func NewID() string {
 	var b [16]byte
 	rand.Read(b[:])
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80

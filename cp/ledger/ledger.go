@@ -1,4 +1,8 @@
-package cp
+// Package ledger is the book of the certificates that proxies have, and takes those back that are not to be accepted any more.
+//
+// A certificate is in the store before anybody gets it, with the token and the proxy that it is for. So revoking a token takes
+// its certificates with it, whichever control plane issued them, and a CA can go when nobody has a certificate by it.
+package ledger
 
 import (
 	"context"
@@ -11,14 +15,15 @@ import (
 
 	"koguma/policy"
 	"koguma/store"
+	"koguma/token"
 )
 
-// ledger is the book of the certificates that proxies have. The one who revokes a token may not be the one who issued by
+// Ledger is the book of the certificates that proxies have. The one who revokes a token may not be the one who issued by
 // it, a thief need not be connected, and a root can go only when nobody has a certificate under it: so a certificate is in
 // the store, for all control planes of that store, before anybody gets it.
 //
 // What is in the store comes back through the reconciler, which keeps the ledger up to date; everybody may ask it.
-type ledger struct {
+type Ledger struct {
 	store store.Store
 
 	// turn holds a value while somebody writes. What comes meanwhile waits in queue, and is written together.
@@ -52,12 +57,13 @@ type entry struct {
 	done        chan struct{}
 }
 
-func newLedger(s store.Store) *ledger {
-	return &ledger{store: s, turn: make(chan struct{}, 1), meshes: map[string]*book{}}
+// New is an empty ledger over a store. [Ledger.Apply] fills it.
+func New(s store.Store) *Ledger {
+	return &Ledger{store: s, turn: make(chan struct{}, 1), meshes: map[string]*book{}}
 }
 
 // at is the book of a mesh. The caller holds the lock.
-func (l *ledger) at(mesh string) *book {
+func (l *Ledger) at(mesh string) *book {
 	b := l.meshes[mesh]
 	if b == nil {
 		b = &book{pages: map[string]*policy.Issuance{}, newest: map[string]entered{}}
@@ -66,12 +72,12 @@ func (l *ledger) at(mesh string) *book {
 	return b
 }
 
-// serialOf is the serial number of a certificate as the ledger writes it.
-func serialOf(c *x509.Certificate) string { return c.SerialNumber.Text(16) }
+// Serial is the serial number of a certificate as the ledger writes it.
+func Serial(c *x509.Certificate) string { return c.SerialNumber.Text(16) }
 
-// record returns when it is written down who has a certificate, or with an error that nobody may have it. Those that come
+// Record returns when it is written down who has a certificate, or with an error that nobody may have it. Those that come
 // while somebody writes are written together, and a lone one does not wait for company.
-func (l *ledger) record(ctx context.Context, mesh string, c policy.IssuedCertificate) error {
+func (l *Ledger) Record(ctx context.Context, mesh string, c policy.IssuedCertificate) error {
 	l.mu.Lock()
 	last := l.at(mesh).newest[c.Serial]
 	l.mu.Unlock()
@@ -81,13 +87,13 @@ func (l *ledger) record(ctx context.Context, mesh string, c policy.IssuedCertifi
 	return l.write(ctx, mesh, c)
 }
 
-// certificateOf is a certificate as the ledger writes it, but for who has it.
-func certificateOf(leaf *x509.Certificate, service, authority string) policy.IssuedCertificate {
-	return policy.IssuedCertificate{Serial: serialOf(leaf), Service: service, Authority: authority, NotAfter: leaf.NotAfter.UTC()}
+// CertificateOf is a certificate as the ledger writes it, but for who has it.
+func CertificateOf(leaf *x509.Certificate, service, authority string) policy.IssuedCertificate {
+	return policy.IssuedCertificate{Serial: Serial(leaf), Service: service, Authority: authority, NotAfter: leaf.NotAfter.UTC()}
 }
 
-// retire notes that a proxy uses its certificates no more. They stay its token's, to be withdrawn with that.
-func (l *ledger) retire(ctx context.Context, mesh, proxy string) error {
+// Retire notes that a proxy uses its certificates no more. They stay its token's, to be withdrawn with that.
+func (l *Ledger) Retire(ctx context.Context, mesh, proxy string) error {
 	l.mu.Lock()
 	b := l.at(mesh)
 	var left []policy.IssuedCertificate
@@ -103,7 +109,7 @@ func (l *ledger) retire(ctx context.Context, mesh, proxy string) error {
 }
 
 // write has all of these written down.
-func (l *ledger) write(ctx context.Context, mesh string, all ...policy.IssuedCertificate) error {
+func (l *Ledger) write(ctx context.Context, mesh string, all ...policy.IssuedCertificate) error {
 	var entries []*entry
 	for _, c := range all {
 		entries = append(entries, &entry{mesh: mesh, certificate: c, done: make(chan struct{})})
@@ -126,7 +132,7 @@ func (l *ledger) write(ctx context.Context, mesh string, all ...policy.IssuedCer
 }
 
 // flush writes all that waits. The caller has the turn.
-func (l *ledger) flush(ctx context.Context) {
+func (l *Ledger) flush(ctx context.Context) {
 	l.mu.Lock()
 	queue := l.queue
 	l.queue = nil
@@ -136,7 +142,7 @@ func (l *ledger) flush(ctx context.Context) {
 	for _, e := range queue {
 		p := pages[e.mesh]
 		if p == nil {
-			p = &policy.Issuance{Meta: policy.Meta{Type: policy.TypeIssuance, Mesh: e.mesh, Name: newID()}}
+			p = &policy.Issuance{Meta: policy.Meta{Type: policy.TypeIssuance, Mesh: e.mesh, Name: token.NewID()}}
 			pages[e.mesh] = p
 			ops = append(ops, store.Op{Put: p, Expect: store.Absent})
 		}
@@ -161,8 +167,8 @@ func (l *ledger) flush(ctx context.Context) {
 	}
 }
 
-// apply takes a change of the store in, and reports whether it can be that something has to be withdrawn.
-func (l *ledger) apply(e store.Event, revoked func(mesh, token string) bool) bool {
+// Apply takes a change of the store in, and reports whether it can be that something has to be withdrawn.
+func (l *Ledger) Apply(e store.Event, revoked func(mesh, token string) bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.at(e.Key.Mesh)
@@ -209,9 +215,9 @@ func (b *book) replace(name string, now policy.Resource) {
 	}
 }
 
-// bar has the certificates of these proxies of a mesh be due, and of no others any more. It reports whether that makes a
+// Bar has the certificates of these proxies of a mesh be due, and of no others any more. It reports whether that makes a
 // difference.
-func (l *ledger) bar(mesh string, proxies map[string]bool) bool {
+func (l *Ledger) Bar(mesh string, proxies map[string]bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.at(mesh)
@@ -222,16 +228,16 @@ func (l *ledger) bar(mesh string, proxies map[string]bool) bool {
 	return true
 }
 
-// isWithdrawn reports whether a certificate is not to be accepted any more.
-func (l *ledger) isWithdrawn(mesh string, leaf *x509.Certificate) bool {
+// IsWithdrawn reports whether a certificate is not to be accepted any more.
+func (l *Ledger) IsWithdrawn(mesh string, leaf *x509.Certificate) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.at(mesh).withdrawn[serialOf(leaf)]
+	return l.at(mesh).withdrawn[Serial(leaf)]
 }
 
 // due is the certificates that are to be withdrawn and are not yet: those that live, and that were shown last by a token
 // that is revoked, or given to a proxy that may not be in its mesh.
-func (l *ledger) due(mesh string, revoked func(mesh, token string) bool, now time.Time) []policy.IssuedCertificate {
+func (l *Ledger) due(mesh string, revoked func(mesh, token string) bool, now time.Time) []policy.IssuedCertificate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.at(mesh)
@@ -245,9 +251,9 @@ func (l *ledger) due(mesh string, revoked func(mesh, token string) bool, now tim
 	return due
 }
 
-// living is the certificates that proxies may use: those that have not ended, are not withdrawn, and whose proxy has not
+// Living is the certificates that proxies may use: those that have not ended, are not withdrawn, and whose proxy has not
 // left; by the proxy. It comes with the serial numbers of those that are withdrawn, which nobody is to change.
-func (l *ledger) living(mesh string, now time.Time) (living map[string][]policy.IssuedCertificate, withdrawn map[string]bool) {
+func (l *Ledger) Living(mesh string, now time.Time) (living map[string][]policy.IssuedCertificate, withdrawn map[string]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.at(mesh)
@@ -261,7 +267,7 @@ func (l *ledger) living(mesh string, now time.Time) (living map[string][]policy.
 }
 
 // ended is the pages all of whose certificates have ended, and when the next one has; zero if none is left.
-func (l *ledger) ended(now time.Time) (pages []policy.Key, next time.Time) {
+func (l *Ledger) ended(now time.Time) (pages []policy.Key, next time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.meshes {

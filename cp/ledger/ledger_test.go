@@ -1,4 +1,4 @@
-package cp_test
+package ledger_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"koguma/cp"
+	"koguma/cp/ledger"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -41,16 +41,23 @@ func leafOf(serial int64, life time.Duration) *x509.Certificate {
 	return &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(life)}
 }
 
+// record has it written down who has a certificate for web.
+func record(ctx context.Context, l *ledger.Ledger, mesh, token string, leaf *x509.Certificate) error {
+	c := ledger.CertificateOf(leaf, "web", "")
+	c.TokenID, c.Proxy = token, "web-1"
+	return l.Record(ctx, mesh, c)
+}
+
 func revoked(tokens ...string) func(string, string) bool {
 	return func(_, id string) bool { return slices.Contains(tokens, id) }
 }
 
-func inLedger(t *testing.T, test func(t *testing.T, l cp.Ledger, s *slowStore)) {
+func inLedger(t *testing.T, test func(t *testing.T, l *ledger.Ledger, s *slowStore)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowStore{Store: store.NewMemory()}
 		defer s.Close()
-		l := cp.NewLedger(s)
+		l := ledger.New(s)
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
 		go func() { l.Follow(ctx); close(done) }()
@@ -62,12 +69,12 @@ func inLedger(t *testing.T, test func(t *testing.T, l cp.Ledger, s *slowStore)) 
 // What comes while something is written is written together, and each returns only when it is in the store.
 func TestLedgerWritesInGroups(t *testing.T) {
 	t.Parallel()
-	inLedger(t, func(t *testing.T, l cp.Ledger, s *slowStore) {
+	inLedger(t, func(t *testing.T, l *ledger.Ledger, s *slowStore) {
 		var all sync.WaitGroup
 		for i := range 100 {
 			all.Go(func() {
 				mesh := []string{"default", "other"}[i%2]
-				if err := l.Record(t.Context(), mesh, "web", fmt.Sprint("t", i), leafOf(int64(i), time.Hour)); err != nil {
+				if err := record(t.Context(), l, mesh, fmt.Sprint("t", i), leafOf(int64(i), time.Hour)); err != nil {
 					t.Error(err)
 				}
 				pages, err := s.List(t.Context(), policy.TypeIssuance, mesh)
@@ -94,12 +101,12 @@ func TestLedgerWritesInGroups(t *testing.T) {
 // Whoever cannot be written down hears of it.
 func TestLedgerCannotWrite(t *testing.T) {
 	t.Parallel()
-	inLedger(t, func(t *testing.T, l cp.Ledger, s *slowStore) {
+	inLedger(t, func(t *testing.T, l *ledger.Ledger, s *slowStore) {
 		s.fail = errors.New("disk full")
 		var all sync.WaitGroup
 		for i := range 10 {
 			all.Go(func() {
-				err := l.Record(t.Context(), "default", "web", "t", leafOf(int64(i), time.Hour))
+				err := record(t.Context(), l, "default", "t", leafOf(int64(i), time.Hour))
 				if err == nil || !strings.Contains(err.Error(), "disk full") {
 					t.Errorf("got %v", err)
 				}
@@ -112,19 +119,19 @@ func TestLedgerCannotWrite(t *testing.T) {
 // A certificate goes with the token that it was shown by last, and with no other. One that has ended needs nothing.
 func TestLedgerDue(t *testing.T) {
 	t.Parallel()
-	inLedger(t, func(t *testing.T, l cp.Ledger, s *slowStore) {
+	inLedger(t, func(t *testing.T, l *ledger.Ledger, s *slowStore) {
 		for _, r := range []struct {
 			token  string
 			serial int64
 			life   time.Duration
 		}{{"old", 1, time.Hour}, {"old", 2, time.Hour}, {"new", 2, time.Hour}, {"old", 3, time.Minute}} {
-			if err := l.Record(t.Context(), "default", "web", r.token, leafOf(r.serial, r.life)); err != nil {
+			if err := record(t.Context(), l, "default", r.token, leafOf(r.serial, r.life)); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
 		}
 		written := s.writes
-		if err := l.Record(t.Context(), "default", "web", "new", leafOf(2, time.Hour)); err != nil || s.writes != written {
+		if err := record(t.Context(), l, "default", "new", leafOf(2, time.Hour)); err != nil || s.writes != written {
 			t.Errorf("the same was written again (%v)", err)
 		}
 		time.Sleep(2 * time.Minute)
@@ -141,30 +148,6 @@ func TestLedgerDue(t *testing.T) {
 			if s := strings.Join(got, " "); s != c.want {
 				t.Errorf("revoked %q: %q is to be withdrawn, want %q", c.revoked, s, c.want)
 			}
-		}
-	})
-}
-
-// What has ended goes.
-func TestLedgerForgets(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T, w *world) {
-		defer w.run()()
-		page := func(name string, life time.Duration) *policy.Issuance {
-			return &policy.Issuance{
-				Meta:         policy.Meta{Type: policy.TypeIssuance, Mesh: "default", Name: name},
-				Certificates: []policy.IssuedCertificate{{Serial: "1", Service: "web", TokenID: "t", NotAfter: time.Now().Add(life)}},
-			}
-		}
-		w.put(page("short", time.Hour), page("long", 3*time.Hour))
-		time.Sleep(time.Hour + 2*cp.RestSweep)
-		pages, err := w.store.List(t.Context(), policy.TypeIssuance, "")
-		if err != nil || len(pages) != 1 || pages[0].Metadata().Name != "long" {
-			t.Errorf("left: %v (%v)", pages, err)
-		}
-		time.Sleep(2*time.Hour + cp.RestSweep)
-		if pages, err = w.store.List(t.Context(), policy.TypeIssuance, ""); err != nil || len(pages) != 0 {
-			t.Errorf("left: %v (%v)", pages, err)
 		}
 	})
 }

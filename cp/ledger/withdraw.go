@@ -1,4 +1,4 @@
-package cp
+package ledger
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 	"koguma/store"
 )
 
-// withdrawals takes certificates back whose tokens are revoked, or whose proxies may not be in their mesh any more: it writes down which, for all control planes to put on
-// the revocation list of the mesh. It also clears away what has ended.
-type withdrawals struct {
+// Withdrawals takes certificates back whose tokens are revoked, or whose proxies may not be in their mesh any more: it writes
+// down which, for all control planes to put on the revocation list of the mesh. It also clears away what has ended.
+type Withdrawals struct {
 	store   store.Store
-	ledger  *ledger
+	ledger  *Ledger
 	revoked func(mesh, token string) bool
 	log     *slog.Logger
 
@@ -26,21 +26,22 @@ type withdrawals struct {
 	meshes map[string]bool // to look at
 }
 
-// retryWithdrawal is how long to wait before what could not be written is tried again, and restSweep the least time
+// retryWithdrawal is how long to wait before what could not be written is tried again, and RestSweep the least time
 // between two looks at what has ended.
 const (
 	retryWithdrawal = time.Second
-	restSweep       = time.Minute
+	RestSweep       = time.Minute
 )
 
-func newWithdrawals(s store.Store, l *ledger, revoked func(mesh, token string) bool, log *slog.Logger) *withdrawals {
-	return &withdrawals{
+// NewWithdrawals looks at nothing until it runs. revoked reports whether a token is on the list of its mesh.
+func NewWithdrawals(s store.Store, l *Ledger, revoked func(mesh, token string) bool, log *slog.Logger) *Withdrawals {
+	return &Withdrawals{
 		store: s, ledger: l, revoked: revoked, log: log, wake: make(chan struct{}, 1), meshes: map[string]bool{},
 	}
 }
 
-// look has the mesh looked at soon.
-func (w *withdrawals) look(mesh string) {
+// Look has the mesh looked at soon.
+func (w *Withdrawals) Look(mesh string) {
 	w.mu.Lock()
 	w.meshes[mesh] = true
 	w.mu.Unlock()
@@ -51,7 +52,7 @@ func (w *withdrawals) look(mesh string) {
 }
 
 // take is the meshes that are to be looked at.
-func (w *withdrawals) take() []string {
+func (w *Withdrawals) take() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	meshes := slices.Sorted(maps.Keys(w.meshes))
@@ -59,9 +60,9 @@ func (w *withdrawals) take() []string {
 	return meshes
 }
 
-// run withdraws and sweeps until the context ends.
-func (w *withdrawals) run(ctx context.Context) error {
-	sweep := time.NewTimer(restSweep)
+// Run withdraws and sweeps until the context ends.
+func (w *Withdrawals) Run(ctx context.Context) error {
+	sweep := time.NewTimer(RestSweep)
 	defer sweep.Stop()
 	var retry <-chan time.Time
 	for {
@@ -87,8 +88,8 @@ func (w *withdrawals) run(ctx context.Context) error {
 }
 
 // withdraw writes down which certificates of the mesh are to be withdrawn that are not yet.
-func (w *withdrawals) withdraw(ctx context.Context, mesh string) error {
-	return again(func() error {
+func (w *Withdrawals) withdraw(ctx context.Context, mesh string) error {
+	return store.Again(func() error {
 		now := time.Now().UTC()
 		due := w.ledger.due(mesh, w.revoked, now)
 		if len(due) == 0 {
@@ -124,7 +125,7 @@ func (w *withdrawals) withdraw(ctx context.Context, mesh string) error {
 }
 
 // current is a copy of what is withdrawn in the mesh, without what has ended, and the version that it is a copy of.
-func (w *withdrawals) current(ctx context.Context, mesh string, now time.Time) (next *policy.Withdrawals, expect int64, err error) {
+func (w *Withdrawals) current(ctx context.Context, mesh string, now time.Time) (next *policy.Withdrawals, expect int64, err error) {
 	next = &policy.Withdrawals{Meta: policy.Meta{Type: policy.TypeWithdrawals, Mesh: mesh, Name: mesh}, Rounds: map[string]int{}}
 	r, err := w.store.Get(ctx, next.Key())
 	if errors.Is(err, store.ErrNotFound) {
@@ -140,11 +141,11 @@ func (w *withdrawals) current(ctx context.Context, mesh string, now time.Time) (
 			next.Certificates = append(next.Certificates, c)
 		}
 	}
-	return next, expectation(old), nil
+	return next, store.AsRead(old), nil
 }
 
 // sweep removes from the store what has ended, and is how long until the next time. What fails is left to that.
-func (w *withdrawals) sweep(ctx context.Context) time.Duration {
+func (w *Withdrawals) sweep(ctx context.Context) time.Duration {
 	now := time.Now()
 	pages, next := w.ledger.ended(now)
 	for _, key := range pages {
@@ -154,7 +155,7 @@ func (w *withdrawals) sweep(ctx context.Context) time.Duration {
 		}
 	}
 	if next.IsZero() {
-		return restSweep
+		return RestSweep
 	}
-	return max(restSweep, next.Sub(now))
+	return max(RestSweep, next.Sub(now))
 }
