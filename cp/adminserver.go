@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"koguma/cp/problem"
 )
 
 // adminRoutes are what clients of the first versions call at a port of its own: tokens, in the form of that time, and
@@ -27,7 +29,7 @@ func (a *api) oldTokenRoute() route {
 func (a *api) issueOldToken(r *http.Request) (answer, error) {
 	return a.issue(r, func(req *tokenRequest) error {
 		if req.Name == "" && len(req.Tags) == 0 {
-			return parameter("name", "missing; give the name of the Dataplane, or tags. A token for a whole mesh is made at POST /tokens/dataplane of the API")
+			return problem.Parameter("name", "missing; give the name of the Dataplane, or tags. A token for a whole mesh is made at POST /tokens/dataplane of the API")
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"koguma/cp/problem"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -32,7 +33,7 @@ func (a *api) audit(r *http.Request, who caller, more []any, status int, reason 
 
 // turnAway answers what never came to a route, or was lost in one. What would have changed something has a line in the audit
 // log, as if there had been one.
-func (a *api) turnAway(w http.ResponseWriter, r *http.Request, p *problem) {
+func (a *api) turnAway(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
 	a.fail(w, r, p)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:

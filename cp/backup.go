@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
@@ -119,13 +120,13 @@ func meshTokens(b *store.Backup) []MeshTokens {
 		if !ok {
 			continue
 		}
-		if _, ok := signingKeySerial(s.Key()); ok {
+		if _, ok := registry.SigningKeySerial(s.Key()); ok {
 			t := of(s.Mesh)
 			t.SigningKeys = append(t.SigningKeys, s.Name)
 		}
 		if s.Name == policy.RevocationsName(s.Mesh) {
 			t := of(s.Mesh)
-			t.Revoked = slices.AppendSeq(t.Revoked, revokedIDs(s.Data))
+			t.Revoked = slices.AppendSeq(t.Revoked, registry.RevokedIDs(s.Data))
 		}
 	}
 	return all

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"koguma/cp"
+	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
@@ -145,7 +146,7 @@ func TestFleetSaysWhoIsSilent(t *testing.T) {
 func TestFleetTellsNoKeys(t *testing.T) {
 	t.Parallel()
 	f, a, _ := inTwo(t)
-	ca, err := cp.LoadCPAuthority(t.Context(), f.store)
+	ca, err := registry.LoadCPAuthority(t.Context(), f.store)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"koguma/certs"
+	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/store"
 	"koguma/token"
@@ -74,10 +75,10 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := createDefaults(ctx, c.resources(s), c.cfg.Defaults); err != nil {
+	if err := c.resources(s).CreateDefaults(ctx, c.cfg.Defaults); err != nil {
 		return fmt.Errorf("the defaults cannot be made: %w", err)
 	}
-	ca, err := loadCPAuthority(ctx, s)
+	ca, err := registry.LoadCPAuthority(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 	}
 	defer diagnostics.Close()
 	api := &api{
-		fleet: &fleet{r, p}, cfg: c.cfg, resources: c.resources(s), issuer: tokens{resources{store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations, courier: r, confidant: r,
+		fleet: &fleet{r, p}, cfg: c.cfg, resources: c.resources(s), issuer: tokens{registry.Registry{Store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations, courier: r, confidant: r,
 		log: c.log, instanceID: c.id, dpPort: portOf(dp.Addr()),
 	}
 	servers := c.apiServers(api)
@@ -187,9 +188,9 @@ func (c *ControlPlane) readiness(s store.Store) error {
 }
 
 // resources are what operators write. Their meshes get a key if tokens are issued here.
-func (c *ControlPlane) resources(s store.Store) resources {
+func (c *ControlPlane) resources(s store.Store) registry.Registry {
 	issues, _ := c.cfg.Issues()
-	return resources{store: s, offline: !issues}
+	return registry.Registry{Store: s, Offline: !issues}
 }
 
 // keyring is for the keys that the configuration allows, and empty.

@@ -48,11 +48,11 @@ func (e ending) String() string {
 	case e.at.IsZero():
 		return "it has not been connected since this control plane started"
 	case e.left:
-		return "it left in good order at " + clock(e.at)
+		return "it left in good order at " + policy.Moment(e.at)
 	case e.reason != "":
-		return "its stream was closed at " + clock(e.at) + ": " + e.reason
+		return "its stream was closed at " + policy.Moment(e.at) + ": " + e.reason
 	}
-	return "its stream broke at " + clock(e.at)
+	return "its stream broke at " + policy.Moment(e.at)
 }
 
 // absent is a proxy that is not connected.

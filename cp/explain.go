@@ -231,9 +231,9 @@ func (t *trial) has(s *side, service string, id *xds.Identity) *policy.Cause {
 		return because(policy.CauseNoCertificate, see, "%s has no certificate for %s", s.Name, service)
 	case t.now.Before(id.Chain[0].NotBefore):
 		return because(policy.CauseNotYetValid, "compare the clocks", "the certificate of %s for %s is not valid before %s",
-			s.Name, service, clock(id.Chain[0].NotBefore))
+			s.Name, service, policy.Moment(id.Chain[0].NotBefore))
 	case t.now.After(id.Chain[0].NotAfter):
-		why := fmt.Sprintf("the certificate of %s for %s has ended at %s", s.Name, service, clock(id.Chain[0].NotAfter))
+		why := fmt.Sprintf("the certificate of %s for %s has ended at %s", s.Name, service, policy.Moment(id.Chain[0].NotAfter))
 		switch {
 		case s.fault != "":
 			why += ", and there is no other: " + s.fault

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 
-	"koguma/certs"
+	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
@@ -27,7 +27,7 @@ func NewAdminAPI(cfg settings.Config, s store.Store, issue func(token.Claims) (t
 func newTestAPI(cfg settings.Config, s store.Store, issue issueFunc, insight insightFunc, log *slog.Logger) *api {
 	offline, _ := cfg.Issues()
 	return &api{
-		cfg: cfg, resources: resources{store: s, offline: !offline}, issuer: issue, watcher: insight,
+		cfg: cfg, resources: registry.Registry{Store: s, Offline: !offline}, issuer: issue, watcher: insight,
 		log: log, instanceID: "test-cp", dpPort: 5678, adminPort: 5679,
 	}
 }
@@ -90,25 +90,4 @@ func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server { return newHT
 // NewDiagnostics is newDiagnostics.
 func NewDiagnostics(ready func() error, warnings []string, metrics http.Handler) http.Handler {
 	return newDiagnostics(ready, warnings, metrics)
-}
-
-// CreateDefaults is createDefaults.
-func CreateDefaults(ctx context.Context, s store.Store, d settings.DefaultsConfig) error {
-	return createDefaults(ctx, resources{store: s}, d)
-}
-
-// LoadCPAuthority is loadCPAuthority.
-func LoadCPAuthority(ctx context.Context, s store.Store) (*certs.CA, error) {
-	return loadCPAuthority(ctx, s)
-}
-
-// Put is what the API does with a resource that is valid in itself.
-func Put(ctx context.Context, s store.Store, r policy.Resource) (created bool, err error) {
-	out, err := resources{store: s}.put(ctx, r)
-	return out.created, err
-}
-
-// Delete is what the API does to remove a resource.
-func Delete(ctx context.Context, s store.Store, key policy.Key) error {
-	return resources{store: s}.delete(ctx, key, false)
 }

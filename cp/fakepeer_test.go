@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"koguma/cp"
+	"koguma/cp/registry"
 	"koguma/policy"
 )
 
 // fake is a control plane that behaves as a test wants it to, with a lease that is renewed until the test ends.
 func (f *planes) fake(h http.HandlerFunc) (address string) {
 	f.t.Helper()
-	ca, err := cp.LoadCPAuthority(f.t.Context(), f.store)
+	ca, err := registry.LoadCPAuthority(f.t.Context(), f.store)
 	if err != nil {
 		f.t.Fatal(err)
 	}

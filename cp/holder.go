@@ -94,7 +94,7 @@ func (h *holder) uses(t *policy.Trust, a *policy.TrustedAuthority, now time.Time
 
 // absent says that the proxy is not connected, and until when it has certificates.
 func (h *holder) absent(t *policy.Trust, have []policy.IssuedCertificate) *policy.Blocker {
-	b := &policy.Blocker{Proxy: h.name, Why: "not connected since " + clock(h.use.Since)}
+	b := &policy.Blocker{Proxy: h.name, Why: "not connected since " + policy.Moment(h.use.Since)}
 	var last policy.IssuedCertificate
 	for _, c := range have {
 		if c.NotAfter.After(last.NotAfter) {
@@ -106,14 +106,11 @@ func (h *holder) absent(t *policy.Trust, have []policy.IssuedCertificate) *polic
 		if a := t.Authority(last.Authority); a != nil {
 			of = " of " + a.Backend
 		}
-		b.Why += fmt.Sprintf("; its certificate%s ends %s", of, clock(last.NotAfter))
+		b.Why += fmt.Sprintf("; its certificate%s ends %s", of, policy.Moment(last.NotAfter))
 		b.Until = last.NotAfter
 	}
 	return b
 }
-
-// clock is a moment as people read it.
-func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 
 // blockers are those of all who stand in the way, by name.
 func blockers(all []holder, in func(*holder) *policy.Blocker) []policy.Blocker {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -90,7 +91,7 @@ func (k *keyring) apply(e store.Event) (bool, error) {
 		k.revoke(e.Key.Mesh, s)
 		return true, nil
 	}
-	serial, ok := signingKeySerial(e.Key)
+	serial, ok := registry.SigningKeySerial(e.Key)
 	if !ok {
 		return false, nil
 	}
@@ -117,7 +118,7 @@ func (k *keyring) apply(e store.Event) (bool, error) {
 func (k *keyring) revoke(mesh string, s *policy.Secret) {
 	ids := map[string]bool{}
 	if s != nil {
-		for id := range revokedIDs(s.Data) {
+		for id := range registry.RevokedIDs(s.Data) {
 			ids[id] = true
 		}
 	}
@@ -128,14 +129,14 @@ func (k *keyring) revoke(mesh string, s *policy.Secret) {
 
 // tokens issues tokens: signed with the newest key of their mesh, and with the pin of this control plane's CA.
 type tokens struct {
-	resources resources
+	resources registry.Registry
 	pin       string
 	issued    prometheus.Counter
 }
 
 // Issue implements issuer.
 func (t tokens) Issue(ctx context.Context, c token.Claims) (raw token.Raw, kid string, err error) {
-	keys, err := t.resources.signingKeys(ctx, c.Mesh)
+	keys, err := t.resources.SigningKeys(ctx, c.Mesh)
 	if err != nil {
 		return "", "", err
 	}
@@ -143,14 +144,14 @@ func (t tokens) Issue(ctx context.Context, c token.Claims) (raw token.Raw, kid s
 		return "", "", fmt.Errorf("mesh %q: %w; make one with kumactl rotate signing-key --mesh %s", c.Mesh, ErrNoSigningKey, c.Mesh)
 	}
 	newest := keys[len(keys)-1]
-	key, err := token.ParseKey(newest.secret.Data)
+	key, err := token.ParseKey(newest.Secret.Data)
 	if err != nil {
 		return "", "", err
 	}
 	now := time.Now()
 	c.IssuedAt, c.NotBefore = now.Add(-tokenBackdate), now.Add(-tokenBackdate)
 	c.Pin = t.pin
-	kid = strconv.Itoa(newest.serial)
+	kid = strconv.Itoa(newest.Serial)
 	raw, err = token.Sign(token.SigningKey{KID: kid, Key: key}, c)
 	if err == nil {
 		t.issued.Inc()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
@@ -89,7 +90,7 @@ func Limits() []Limit {
 		{"token.size", token.MaxToken, "bytes"},
 		{"token.tags", token.MaxTags, "bytes"},
 		{"token.id", token.MaxID, "bytes"},
-		{"token.revocations", maxRevocations, "bytes"},
+		{"token.revocations", registry.MaxRevocations, "bytes"},
 		seconds("token.life", token.MaxLife),
 
 		{"certificate.request", certs.MaxCSR, "bytes"},

@@ -15,6 +15,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
@@ -245,7 +246,7 @@ func TestInterCPCertificates(t *testing.T) {
 	t.Parallel()
 	f := newPlanes(t)
 	a := f.boot()
-	ca, err := cp.LoadCPAuthority(t.Context(), f.store)
+	ca, err := registry.LoadCPAuthority(t.Context(), f.store)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/xds"
 )
@@ -109,7 +110,7 @@ func (w *world) enable(backends ...string) {
 			m.MTLS.Backends = append(m.MTLS.Backends, b)
 		}
 	}
-	if _, err := cp.Put(w.t.Context(), w.store, m); err != nil {
+	if _, err := (registry.Registry{Store: w.store}).Put(w.t.Context(), m); err != nil {
 		w.t.Fatal(err)
 	}
 	w.rest()

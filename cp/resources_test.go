@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"koguma/certs"
-	"koguma/cp"
+	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
@@ -135,10 +135,15 @@ type race struct {
 
 func races(t *testing.T) []race {
 	put := func(r policy.Resource) func(context.Context, store.Store) error {
-		return func(ctx context.Context, s store.Store) error { _, err := cp.Put(ctx, s, r); return err }
+		return func(ctx context.Context, s store.Store) error {
+			_, err := registry.Registry{Store: s}.Put(ctx, r)
+			return err
+		}
 	}
 	remove := func(r policy.Resource) func(context.Context, store.Store) error {
-		return func(ctx context.Context, s store.Store) error { return cp.Delete(ctx, s, r.Metadata().Key()) }
+		return func(ctx context.Context, s store.Store) error {
+			return registry.Registry{Store: s}.Delete(ctx, r.Metadata().Key(), false)
+		}
 	}
 	web, err := policy.Parse([]byte(dataplaneJSON("web-1", "web")))
 	if err != nil {

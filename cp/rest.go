@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 
+	"koguma/cp/problem"
+	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/token"
@@ -29,7 +31,7 @@ const maxBody = 1 << 20
 // api is the HTTP API: the one that kumactl talks to, and that of the admin server.
 type api struct {
 	cfg        settings.Config
-	resources  resources
+	resources  registry.Registry
 	issuer     issuer
 	watcher    watcher
 	rotator    rotator
@@ -174,7 +176,7 @@ func (a *api) guard(next http.Handler) http.Handler {
 		case r.Method == http.MethodConnect: // the mux would look for something else than the path
 			a.turnAway(w, r, methodNotAllowed(r))
 		case !plain(r.URL):
-			a.turnAway(w, r, refuse(http.StatusBadRequest, "Bad path", "the path has escapes, empty parts, or dots; write it plainly"))
+			a.turnAway(w, r, problem.Refuse(http.StatusBadRequest, "Bad path", "the path has escapes, empty parts, or dots; write it plainly"))
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -197,7 +199,7 @@ func (a *api) serve(methods map[string]route) http.Handler {
 		rt, ok := methods[method]
 		switch {
 		case methods == nil:
-			a.turnAway(w, r, refuse(http.StatusNotFound, "Not found", "there is nothing at this path"))
+			a.turnAway(w, r, problem.Refuse(http.StatusNotFound, "Not found", "there is nothing at this path"))
 			return
 		case !ok:
 			w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
@@ -238,7 +240,7 @@ func (rt *route) maxBody() int64 {
 // do is the route for a caller, if the caller may.
 func (rt *route) do(r *http.Request, who caller) (answer, error) {
 	if !rt.access.allows(who) {
-		return answer{}, refuse(http.StatusForbidden, "Access Denied", deniedDetail(r))
+		return answer{}, problem.Refuse(http.StatusForbidden, "Access Denied", deniedDetail(r))
 	}
 	if rt.method == http.MethodPut || rt.method == http.MethodPost {
 		if err := checkContent(r, rt.maxBody()); err != nil {
@@ -265,11 +267,11 @@ func checkContent(r *http.Request, limit int64) error {
 		return &http.MaxBytesError{Limit: limit}
 	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return refuse(http.StatusUnsupportedMediaType, "Unsupported content encoding", "send the body as it is, without Content-Encoding")
+		return problem.Refuse(http.StatusUnsupportedMediaType, "Unsupported content encoding", "send the body as it is, without Content-Encoding")
 	}
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" && media != "application/yaml" {
-		return refuse(http.StatusUnsupportedMediaType, "Unsupported content type", "set Content-Type to application/json or application/yaml")
+		return problem.Refuse(http.StatusUnsupportedMediaType, "Unsupported content type", "set Content-Type to application/json or application/yaml")
 	}
 	return nil
 }
@@ -301,7 +303,7 @@ func (ans *answer) write(w http.ResponseWriter) error {
 }
 
 // fail sends a problem.
-func (a *api) fail(w http.ResponseWriter, r *http.Request, p *problem) {
+func (a *api) fail(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
 	data, err := policy.Encode(p)
 	if err != nil {
 		a.log.Error("a problem that cannot be said", "path", r.URL.Path, "error", err)
@@ -314,6 +316,6 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, p *problem) {
 	w.Write(data)
 }
 
-func methodNotAllowed(r *http.Request) *problem {
-	return refuse(http.StatusMethodNotAllowed, "Method not allowed", r.Method+" is not possible here")
+func methodNotAllowed(r *http.Request) *problem.Problem {
+	return problem.Refuse(http.StatusMethodNotAllowed, "Method not allowed", r.Method+" is not possible here")
 }

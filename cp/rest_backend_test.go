@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"koguma/certs"
-	"koguma/cp"
+	"koguma/cp/registry"
 	"koguma/policy"
 )
 
@@ -168,7 +168,7 @@ func TestProvidedWhileItsSecretGoes(t *testing.T) {
 	api.mustPut(secretPath("c"), secretJSON("c", cert))
 	api.mustPut(secretPath("k"), secretJSON("k", key))
 	s := &lateStore{Store: api.store, late: func() {
-		if err := cp.Delete(t.Context(), api.store, secret("k", nil).Key()); err != nil {
+		if err := (registry.Registry{Store: api.store}).Delete(t.Context(), secret("k", nil).Key(), false); err != nil {
 			t.Error(err)
 		}
 	}}
@@ -176,7 +176,7 @@ func TestProvidedWhileItsSecretGoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cp.Put(t.Context(), s, m); err == nil || !strings.Contains(err.Error(), `there is no secret "k"`) {
+	if _, err := (registry.Registry{Store: s}).Put(t.Context(), m); err == nil || !strings.Contains(err.Error(), `there is no secret "k"`) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"koguma/cp/problem"
 	"koguma/policy"
 )
 
@@ -39,16 +40,16 @@ func (a *api) getConnection(r *http.Request) (answer, error) {
 	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return answer{}, parameter("query", "cannot be read: "+err.Error())
+		return answer{}, problem.Parameter("query", "cannot be read: "+err.Error())
 	}
 	for name, values := range q {
 		if name != "from" && name != "to" && name != "port" || len(values) > 1 {
-			return answer{}, parameter(name, "there are from, to and port here, each once")
+			return answer{}, problem.Parameter(name, "there are from, to and port here, each once")
 		}
 	}
 	for _, name := range []string{"from", "to"} {
 		if q.Get(name) == "" {
-			return answer{}, parameter(name, "must be given: a service, or the name of a Dataplane; service: or proxy: before it says which")
+			return answer{}, problem.Parameter(name, "must be given: a service, or the name of a Dataplane; service: or proxy: before it says which")
 		}
 	}
 	port := 0
@@ -71,13 +72,13 @@ func (a *api) getConnection(r *http.Request) (answer, error) {
 // explainer is that of a mesh, and everywhere are the Dataplanes of all meshes.
 func (a *api) explainer(ctx context.Context, mesh string) (x *explainer, everywhere []*policy.Dataplane, err error) {
 	x = &explainer{confidant: a.confidant, now: time.Now(), remedies: map[string]string{}}
-	if x.mesh, err = a.resources.mesh(ctx, mesh); err != nil {
+	if x.mesh, err = a.resources.Mesh(ctx, mesh); err != nil {
 		return nil, nil, err
 	}
-	if x.permissions, err = permissionsOf(ctx, a.resources.store, mesh); err != nil {
+	if x.permissions, err = permissionsOf(ctx, a.resources.Store, mesh); err != nil {
 		return nil, nil, err
 	}
-	if everywhere, err = listOf[*policy.Dataplane](ctx, a.resources.store, policy.TypeDataplane, ""); err != nil {
+	if everywhere, err = listOf[*policy.Dataplane](ctx, a.resources.Store, policy.TypeDataplane, ""); err != nil {
 		return nil, nil, err
 	}
 	for _, d := range everywhere {

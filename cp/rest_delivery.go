@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"koguma/cp/problem"
 	"koguma/policy"
 )
 
@@ -29,13 +30,13 @@ func (a *api) getDelivery(r *http.Request) (answer, error) {
 	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(q) != 1 || len(q["version"]) != 1 {
-		return answer{}, parameter("version", "must be given once, and nothing else: the "+versionHeader+" of what was written")
+		return answer{}, problem.Parameter("version", "must be given once, and nothing else: the "+versionHeader+" of what was written")
 	}
 	version, err := strconv.ParseUint(q.Get("version"), 10, 64)
 	if err != nil {
-		return answer{}, parameter("version", "must be a whole number, as "+versionHeader+" has it")
+		return answer{}, problem.Parameter("version", "must be a whole number, as "+versionHeader+" has it")
 	}
-	dataplanes, err := a.resources.store.List(r.Context(), policy.TypeDataplane, mesh)
+	dataplanes, err := a.resources.Store.List(r.Context(), policy.TypeDataplane, mesh)
 	if err != nil {
 		return answer{}, err
 	}

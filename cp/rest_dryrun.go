@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"koguma/cp/problem"
+	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -37,13 +39,13 @@ func takeDryRun(r *http.Request) (bool, error) {
 			dry = part == "dryRun=true"
 			given++
 		case strings.HasPrefix(part, "dryRun"):
-			return false, parameter("dryRun", "must be true or false")
+			return false, problem.Parameter("dryRun", "must be true or false")
 		default:
 			rest = append(rest, part)
 		}
 	}
 	if given > 1 {
-		return false, parameter("dryRun", "is given more than once")
+		return false, problem.Parameter("dryRun", "is given more than once")
 	}
 	r.URL.RawQuery = strings.Join(rest, "&")
 	return dry, nil
@@ -51,8 +53,8 @@ func takeDryRun(r *http.Request) (bool, error) {
 
 // dryRun answers what the writes that do makes would come to. They happen to a copy of the store, by the same code as in
 // earnest, so whatever is refused there is refused here.
-func (a *api) dryRun(ctx context.Context, do func(resources) (warnings []string, err error)) (answer, error) {
-	fork, err := store.Fork(ctx, a.resources.store)
+func (a *api) dryRun(ctx context.Context, do func(registry.Registry) (warnings []string, err error)) (answer, error) {
+	fork, err := store.Fork(ctx, a.resources.Store)
 	if err != nil {
 		return answer{}, err
 	}
@@ -61,7 +63,7 @@ func (a *api) dryRun(ctx context.Context, do func(resources) (warnings []string,
 		return answer{}, err
 	}
 	rs := a.resources
-	rs.store = fork
+	rs.Store = fork
 	body := dryRunBody{Changes: []pairChange{}}
 	if body.Warnings, err = do(rs); err != nil {
 		return answer{}, err
@@ -151,10 +153,10 @@ func (a *api) postDryRun(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return a.dryRun(r.Context(), func(rs resources) (warnings []string, err error) {
-		rs.force = force
+	return a.dryRun(r.Context(), func(rs registry.Registry) (warnings []string, err error) {
+		rs.Force = force
 		for _, d := range documents {
-			w, err := rs.putDocument(r.Context(), d)
+			w, err := putDocument(r.Context(), rs, d)
 			if err != nil {
 				return nil, about(d.Metadata().Key(), err)
 			}
@@ -165,21 +167,21 @@ func (a *api) postDryRun(r *http.Request) (answer, error) {
 }
 
 // putDocument puts a resource as a PUT of its kind does.
-func (rs resources) putDocument(ctx context.Context, r policy.Resource) (warnings []string, err error) {
+func putDocument(ctx context.Context, rs registry.Registry, r policy.Resource) (warnings []string, err error) {
 	if _, ok := policy.KindOf(r.Metadata().Type); !ok {
-		return nil, parameter("type", "this type cannot be applied")
+		return nil, problem.Parameter("type", "this type cannot be applied")
 	}
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	out, err := rs.put(ctx, r)
-	return out.warnings, err
+	out, err := rs.Put(ctx, r)
+	return out.Warnings, err
 }
 
 // about says which document of several an error is about.
 func about(key policy.Key, err error) error {
 	if invalid, ok := errors.AsType[*policy.Invalid](err); ok {
-		p := invalidProblem(fmt.Sprintf("%s is not valid", key), invalid)
+		p := problem.Invalid(fmt.Sprintf("%s is not valid", key), invalid)
 		return p
 	}
 	p := *problemOf("Could not process a resource", err)

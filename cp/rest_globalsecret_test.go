@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"koguma/cp"
+	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -35,7 +35,7 @@ func TestGlobalSecret(t *testing.T) {
 func TestOwnGlobalSecrets(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	if _, err := cp.LoadCPAuthority(t.Context(), s.store); err != nil {
+	if _, err := registry.LoadCPAuthority(t.Context(), s.store); err != nil {
 		t.Fatal(err)
 	}
 	note := &policy.GlobalSecret{Meta: policy.Meta{Type: policy.TypeGlobalSecret, Name: "signing-key-serial-default"}, Data: []byte("1")}

@@ -22,7 +22,7 @@ func (a *api) getIdentity(r *http.Request) (answer, error) {
 	if err := noQuery(r); err != nil {
 		return answer{}, err
 	}
-	if _, err := a.resources.store.Get(r.Context(), key); err != nil {
+	if _, err := a.resources.Store.Get(r.Context(), key); err != nil {
 		return answer{}, err
 	}
 	known := a.know(r.Context(), question{Mesh: key.Mesh, Proxies: []string{key.Name}, About: aboutIdentity})

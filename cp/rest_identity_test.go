@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"koguma/certs"
-	"koguma/cp"
+	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
@@ -175,7 +175,7 @@ func TestEndsAreMetrics(t *testing.T) {
 func TestOverdueIsCounted(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, w *world) {
-		if _, err := cp.Put(t.Context(), w.store, parse(t, `{"type":"Mesh","name":"default","mtls":{"enabledBackend":"ca-1","backends":[
+		if _, err := (registry.Registry{Store: w.store}).Put(t.Context(), parse(t, `{"type":"Mesh","name":"default","mtls":{"enabledBackend":"ca-1","backends":[
 			{"name":"ca-1","type":"builtin","dpCert":{"rotation":{"expiration":"1h"}}}]}}`)); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func TestOverdueIsCounted(t *testing.T) {
 func TestFailureToIssueIsTold(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, w *world) {
-		if _, err := cp.Put(t.Context(), w.store, parse(t, `{"type":"Mesh","name":"default","mtls":{"enabledBackend":"ca-1","backends":[
+		if _, err := (registry.Registry{Store: w.store}).Put(t.Context(), parse(t, `{"type":"Mesh","name":"default","mtls":{"enabledBackend":"ca-1","backends":[
 			{"name":"ca-1","type":"builtin","dpCert":{"rotation":{"expiration":"1h"}},"conf":{"caCert":{"expiration":"2h"}}}]}}`)); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"koguma/cp/problem"
 	"koguma/policy"
 )
 
@@ -27,7 +28,7 @@ func (a *api) insightRoutes() []route {
 
 // overviews are all Dataplanes of a mesh, or of all for "", with what was seen of their proxies.
 func (a *api) overviews(ctx context.Context, mesh string, seen watcher) ([]*policy.DataplaneOverview, error) {
-	found, err := a.resources.store.List(ctx, policy.TypeDataplane, mesh)
+	found, err := a.resources.Store.List(ctx, policy.TypeDataplane, mesh)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func (a *api) globalInsight(r *http.Request) (answer, error) {
 		g.Services.Internal.Add(s.Dataplanes.Status())
 	}
 	for _, k := range policy.Kinds() {
-		found, err := a.resources.store.List(r.Context(), k.Type, "")
+		found, err := a.resources.Store.List(r.Context(), k.Type, "")
 		if err != nil {
 			return answer{}, err
 		}
@@ -97,9 +98,9 @@ func (a *api) getMeshInsight(r *http.Request) (answer, error) {
 	}
 	name := r.PathValue("name")
 	if err := policy.ValidMeshName(name); err != nil {
-		return answer{}, parameter("name", err.Error())
+		return answer{}, problem.Parameter("name", err.Error())
 	}
-	m, err := a.resources.mesh(r.Context(), name)
+	m, err := a.resources.Mesh(r.Context(), name)
 	if err != nil {
 		return answer{}, err
 	}
@@ -139,7 +140,7 @@ func (a *api) meshInsight(ctx context.Context, m *policy.Mesh, seen watcher) (po
 		if !k.IsPolicy() {
 			continue
 		}
-		found, err := a.resources.store.List(ctx, k.Type, m.Name)
+		found, err := a.resources.Store.List(ctx, k.Type, m.Name)
 		if err != nil {
 			return i, err
 		}
@@ -202,7 +203,7 @@ func (a *api) getServiceInsight(r *http.Request) (answer, error) {
 			return answer{body: s, warning: known.warning()}, nil
 		}
 	}
-	return answer{}, refuse(http.StatusNotFound, "Could not retrieve insights", fmt.Sprintf("no Dataplane of mesh %q stands for service %q", mesh, name))
+	return answer{}, problem.Refuse(http.StatusNotFound, "Could not retrieve insights", fmt.Sprintf("no Dataplane of mesh %q stands for service %q", mesh, name))
 }
 
 // serviceInsights counts the proxies of each service, sorted by mesh and name.

@@ -46,14 +46,14 @@ func (a *api) listMatched(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if _, err := a.resources.store.Get(r.Context(), key); err != nil {
+		if _, err := a.resources.Store.Get(r.Context(), key); err != nil {
 			return answer{}, err
 		}
-		permissions, err := permissionsOf(r.Context(), a.resources.store, key.Mesh)
+		permissions, err := permissionsOf(r.Context(), a.resources.Store, key.Mesh)
 		if err != nil {
 			return answer{}, err
 		}
-		found, err := a.resources.store.List(r.Context(), policy.TypeDataplane, key.Mesh)
+		found, err := a.resources.Store.List(r.Context(), policy.TypeDataplane, key.Mesh)
 		if err != nil {
 			return answer{}, err
 		}
@@ -86,11 +86,11 @@ func (a *api) listDeciding(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	found, err := a.resources.store.Get(r.Context(), key)
+	found, err := a.resources.Store.Get(r.Context(), key)
 	if err != nil {
 		return answer{}, err
 	}
-	permissions, err := permissionsOf(r.Context(), a.resources.store, key.Mesh)
+	permissions, err := permissionsOf(r.Context(), a.resources.Store, key.Mesh)
 	if err != nil {
 		return answer{}, err
 	}

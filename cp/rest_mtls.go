@@ -21,7 +21,7 @@ func (a *api) mtls(r *http.Request) (answer, error) {
 	if err := a.checkMesh(r, name); err != nil {
 		return answer{}, err
 	}
-	m, err := a.resources.mesh(r.Context(), name)
+	m, err := a.resources.Mesh(r.Context(), name)
 	if err != nil {
 		return answer{}, err
 	}
@@ -39,7 +39,7 @@ func (a *api) mtls(r *http.Request) (answer, error) {
 
 // inbounds are those of a mesh with what was reported of them, sorted by proxy; warning is what is not known, "" if all is.
 func (a *api) inbounds(ctx context.Context, mesh string) (all []policy.InboundMTLS, warning string, err error) {
-	dataplanes, err := a.resources.store.List(ctx, policy.TypeDataplane, mesh)
+	dataplanes, err := a.resources.Store.List(ctx, policy.TypeDataplane, mesh)
 	if err != nil {
 		return nil, "", err
 	}
@@ -64,7 +64,7 @@ func (a *api) stillPlaintext(ctx context.Context, r policy.Resource) ([]string, 
 	if !ok || modeOf(m) != policy.ModeStrict {
 		return nil, nil
 	}
-	old, err := a.resources.find(ctx, m.Key())
+	old, err := a.resources.Find(ctx, m.Key())
 	if err != nil || old == nil || modeOf(old.(*policy.Mesh)) != policy.ModePermissive {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func (a *api) getOverview(r *http.Request) (answer, error) {
 	if err := noQuery(r); err != nil {
 		return answer{}, err
 	}
-	d, err := a.resources.store.Get(r.Context(), key)
+	d, err := a.resources.Store.Get(r.Context(), key)
 	if err != nil {
 		return answer{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"koguma/cp/problem"
 	"koguma/policy"
 )
 
@@ -87,10 +88,10 @@ func (q *query) parseOffset(r *http.Request, text string) (err error) {
 	}
 	data, err := base64.RawURLEncoding.DecodeString(coded)
 	if err != nil || len(data) <= listIDSize {
-		return parameter("offset", "must be a number, or as the address of the next page has it")
+		return problem.Parameter("offset", "must be a number, or as the address of the next page has it")
 	}
 	if string(data[:listIDSize]) != string(q.listID(r)) {
-		return parameter("offset", "it is that of another list, or of the same with other filters; begin again without it")
+		return problem.Parameter("offset", "it is that of another list, or of the same with other filters; begin again without it")
 	}
 	q.after = string(data[listIDSize:])
 	return nil

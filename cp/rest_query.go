@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"koguma/cp/problem"
 	"koguma/policy"
 )
 
@@ -29,11 +30,11 @@ func parseQuery(r *http.Request, of policy.Type) (query, error) {
 	dataplanes := of == policy.TypeDataplane
 	var err error
 	if q.values, err = url.ParseQuery(r.URL.RawQuery); err != nil {
-		return q, parameter("query", "cannot be read: "+err.Error())
+		return q, problem.Parameter("query", "cannot be read: "+err.Error())
 	}
 	for name, values := range q.values {
 		if len(values) > 1 && name != "tag" {
-			return q, parameter(name, "is given more than once")
+			return q, problem.Parameter(name, "is given more than once")
 		}
 		switch {
 		case name == "size":
@@ -52,7 +53,7 @@ func parseQuery(r *http.Request, of policy.Type) (query, error) {
 			}
 			q.labels[strings.TrimSuffix(strings.TrimPrefix(name, "filter[labels."), "]")] = values[0]
 		default:
-			err = parameter(name, "no such query parameter")
+			err = problem.Parameter(name, "no such query parameter")
 		}
 		if err != nil {
 			return q, err
@@ -64,7 +65,7 @@ func parseQuery(r *http.Request, of policy.Type) (query, error) {
 // noQuery refuses all query parameters.
 func noQuery(r *http.Request) error {
 	if r.URL.RawQuery != "" {
-		return parameter("query", "there are no query parameters here")
+		return problem.Parameter("query", "there are no query parameters here")
 	}
 	return nil
 }
@@ -75,9 +76,9 @@ func checkFormat(r *http.Request) error {
 	case "", "format=universal":
 		return nil
 	case "format=k8s", "format=kubernetes":
-		return parameter("format", "there are no resources of Kubernetes here; leave it out")
+		return problem.Parameter("format", "there are no resources of Kubernetes here; leave it out")
 	}
-	return parameter("query", "the one query parameter here is format, which can be universal")
+	return problem.Parameter("query", "the one query parameter here is format, which can be universal")
 }
 
 // parseForce is the query of a write: only the deletion of a secret and the change of a mesh can be forced.
@@ -91,13 +92,13 @@ func parseForce(r *http.Request, k policy.Kind) (bool, error) {
 	case r.URL.RawQuery == "force=false":
 		return false, nil
 	}
-	return false, parameter("query", "the one query parameter here is force, true or false")
+	return false, problem.Parameter("query", "the one query parameter here is force, true or false")
 }
 
 func number(field, text string, low, high int) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
-		return 0, parameter(field, fmt.Sprintf("must be a whole number from %d to %d", low, high))
+		return 0, problem.Parameter(field, fmt.Sprintf("must be a whole number from %d to %d", low, high))
 	}
 	return n, nil
 }
@@ -107,7 +108,7 @@ func parseTags(values []string) (map[string][]string, error) {
 	for _, v := range values {
 		key, value, ok := strings.Cut(v, ":")
 		if !ok || key == "" || value == "" {
-			return nil, parameter("tag", fmt.Sprintf("%q is not of the form key:value", v))
+			return nil, problem.Parameter("tag", fmt.Sprintf("%q is not of the form key:value", v))
 		}
 		tags[key] = append(tags[key], value)
 	}
@@ -116,7 +117,7 @@ func parseTags(values []string) (map[string][]string, error) {
 
 func parseGateway(word string) (string, error) {
 	if word != "true" && word != "false" && word != "delegated" && word != "builtin" {
-		return "", parameter("gateway", "must be true, false, delegated or builtin")
+		return "", problem.Parameter("gateway", "must be true, false, delegated or builtin")
 	}
 	return word, nil
 }

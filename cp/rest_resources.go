@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 
+	"koguma/cp/problem"
+	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -43,7 +45,7 @@ func (a *api) find(r *http.Request, t policy.Type, q query) ([]policy.Resource, 
 			return nil, err
 		}
 	}
-	all, err := a.resources.store.List(r.Context(), t, mesh)
+	all, err := a.resources.Store.List(r.Context(), t, mesh)
 	if err != nil {
 		return nil, err
 	}
@@ -65,12 +67,12 @@ func (a *api) get(k policy.Kind) func(*http.Request) (answer, error) {
 		if err := checkFormat(r); err != nil {
 			return answer{}, err
 		}
-		res, err := a.resources.store.Get(r.Context(), key)
+		res, err := a.resources.Store.Get(r.Context(), key)
 		if err != nil {
 			return answer{}, err
 		}
 		if k.Secret {
-			hidden, err := a.resources.unreadable(r.Context(), key)
+			hidden, err := a.resources.Unreadable(r.Context(), key)
 			if err != nil {
 				return answer{}, err
 			}
@@ -79,7 +81,7 @@ func (a *api) get(k policy.Kind) func(*http.Request) (answer, error) {
 			}
 		}
 		version := res.Metadata().Version
-		return answer{body: res, version: version, etag: etag(version)}, nil
+		return answer{body: res, version: version, etag: registry.ETag(version)}, nil
 	}
 }
 
@@ -100,7 +102,7 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		only, err := parsePrecondition(r)
+		only, err := registry.ParsePrecondition(r)
 		if err != nil {
 			return answer{}, err
 		}
@@ -123,40 +125,40 @@ func (a *api) put(k policy.Kind) func(*http.Request) (answer, error) {
 			return answer{}, err
 		}
 		rs := a.resources
-		rs.force, rs.only = force, only
+		rs.Force, rs.Only = force, only
 		if dry {
-			return a.dryRun(r.Context(), func(rs resources) ([]string, error) {
-				rs.force, rs.only = force, only
-				out, err := rs.put(r.Context(), res)
-				return out.warnings, err
+			return a.dryRun(r.Context(), func(rs registry.Registry) ([]string, error) {
+				rs.Force, rs.Only = force, only
+				out, err := rs.Put(r.Context(), res)
+				return out.Warnings, err
 			})
 		}
 		plaintext, err := a.stillPlaintext(r.Context(), res)
 		if err != nil {
 			return answer{}, err
 		}
-		out, err := rs.put(r.Context(), res)
+		out, err := rs.Put(r.Context(), res)
 		if err != nil {
 			return answer{}, err
 		}
-		out.warnings = append(out.warnings, plaintext...)
+		out.Warnings = append(out.Warnings, plaintext...)
 		return a.written(r, key, out), nil
 	}
 }
 
 // written is the answer to a put.
-func (a *api) written(r *http.Request, key policy.Key, out outcome) answer {
-	ans := answer{status: http.StatusOK, body: putBody{out.warnings}}
-	if out.created {
+func (a *api) written(r *http.Request, key policy.Key, out registry.Outcome) answer {
+	ans := answer{status: http.StatusOK, body: putBody{out.Warnings}}
+	if out.Created {
 		ans.status = http.StatusCreated
 	}
-	if len(out.cut) > 0 {
-		ans.audit = []any{"force", strings.Join(out.cut, "; ")}
+	if len(out.Cut) > 0 {
+		ans.audit = []any{"force", strings.Join(out.Cut, "; ")}
 	}
-	if now, err := a.resources.store.Get(r.Context(), key); err == nil {
+	if now, err := a.resources.Store.Get(r.Context(), key); err == nil {
 		ans.version = now.Metadata().Version
-		if store.Same(now, out.put) { // else it is somebody else's by now
-			ans.etag = etag(ans.version)
+		if store.Same(now, out.Put) { // else it is somebody else's by now
+			ans.etag = registry.ETag(ans.version)
 		}
 	}
 	return ans
@@ -179,22 +181,22 @@ func (a *api) delete(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		only, err := parsePrecondition(r)
+		only, err := registry.ParsePrecondition(r)
 		if err != nil {
 			return answer{}, err
 		}
 		if dry {
-			return a.dryRun(r.Context(), func(rs resources) ([]string, error) {
-				rs.only = only
-				return nil, rs.delete(r.Context(), key, force)
+			return a.dryRun(r.Context(), func(rs registry.Registry) ([]string, error) {
+				rs.Only = only
+				return nil, rs.Delete(r.Context(), key, force)
 			})
 		}
 		rs := a.resources
-		rs.only = only
-		if err := rs.delete(r.Context(), key, force); err != nil {
+		rs.Only = only
+		if err := rs.Delete(r.Context(), key, force); err != nil {
 			return answer{}, err
 		}
-		version, err := store.Version(r.Context(), a.resources.store)
+		version, err := store.Version(r.Context(), a.resources.Store)
 		if err != nil {
 			a.log.Warn("something was deleted, and from which version on is not known", "path", r.URL.Path, "error", err)
 		}
@@ -206,7 +208,7 @@ func (a *api) delete(k policy.Kind) func(*http.Request) (answer, error) {
 func (a *api) keyOf(r *http.Request, k policy.Kind) (policy.Key, error) {
 	key := policy.Key{Type: k.Type, Mesh: r.PathValue("mesh"), Name: r.PathValue("name")}
 	if err := policy.ValidName(key.Name); err != nil {
-		return key, parameter("name", err.Error())
+		return key, problem.Parameter("name", err.Error())
 	}
 	if k.InMesh {
 		return key, a.checkMesh(r, key.Mesh)
@@ -217,9 +219,9 @@ func (a *api) keyOf(r *http.Request, k policy.Kind) (policy.Key, error) {
 // checkMesh refuses a mesh that is not there.
 func (a *api) checkMesh(r *http.Request, mesh string) error {
 	if err := policy.ValidMeshName(mesh); err != nil {
-		return parameter("mesh", err.Error())
+		return problem.Parameter("mesh", err.Error())
 	}
-	_, err := a.resources.mesh(r.Context(), mesh)
+	_, err := a.resources.Mesh(r.Context(), mesh)
 	return err
 }
 
@@ -257,5 +259,5 @@ func badBody(err error) error {
 	if _, ok := err.(*http.MaxBytesError); ok {
 		return err
 	}
-	return refuse(http.StatusBadRequest, "Could not read the body", "the body broke off, or came too slowly")
+	return problem.Refuse(http.StatusBadRequest, "Could not read the body", "the body broke off, or came too slowly")
 }

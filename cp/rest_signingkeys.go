@@ -19,14 +19,14 @@ func (a *api) makeSigningKey(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	key, created, err := a.resources.addSigningKey(r.Context(), mesh, req.After)
+	key, created, err := a.resources.AddSigningKey(r.Context(), mesh, req.After)
 	if err != nil {
 		return answer{}, err
 	}
 	ans := answer{
 		status: http.StatusOK,
-		body:   key.describe(true),
-		audit:  []any{"kid", key.serial, "created", created},
+		body:   key.Describe(true),
+		audit:  []any{"kid", key.Serial, "created", created},
 	}
 	if created {
 		ans.status = http.StatusCreated
@@ -43,14 +43,14 @@ func (a *api) listSigningKeys(r *http.Request) (answer, error) {
 	if err := a.checkMesh(r, mesh); err != nil {
 		return answer{}, err
 	}
-	keys, err := a.resources.signingKeys(r.Context(), mesh)
+	keys, err := a.resources.SigningKeys(r.Context(), mesh)
 	if err != nil {
 		return answer{}, err
 	}
 	var found []policy.SigningKey
 	for i, k := range keys {
-		if q.inName(k.secret.Name) {
-			found = append(found, k.describe(i == len(keys)-1))
+		if q.inName(k.Secret.Name) {
+			found = append(found, k.Describe(i == len(keys)-1))
 		}
 	}
 	place := func(k policy.SigningKey) string { return fmt.Sprintf("%020d", k.Serial) }

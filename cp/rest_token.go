@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"koguma/cp/problem"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/token"
@@ -49,7 +50,7 @@ func (a *api) issueToken(r *http.Request) (answer, error) {
 // issue answers with the token that the body asks for, if allow has nothing against it.
 func (a *api) issue(r *http.Request, allow func(*tokenRequest) error) (answer, error) {
 	if ok, setting := a.cfg.Issues(); !ok {
-		return answer{}, refuse(http.StatusNotFound, "Not found", "this control plane issues no tokens, because "+setting+
+		return answer{}, problem.Refuse(http.StatusNotFound, "Not found", "this control plane issues no tokens, because "+setting+
 			" is false; make them with kumactl generate dataplane-token --signing-key-path FILE --kid ID")
 	}
 	if err := noQuery(r); err != nil {
@@ -92,9 +93,9 @@ func (a *api) tokenWarning(req *tokenRequest, claims token.Claims) string {
 }
 
 func (a *api) checkTokenMesh(ctx context.Context, name string) error {
-	mesh, err := a.resources.find(ctx, policy.Key{Type: policy.TypeMesh, Name: name})
+	mesh, err := a.resources.Find(ctx, policy.Key{Type: policy.TypeMesh, Name: name})
 	if err == nil && mesh == nil {
-		err = parameter("mesh", fmt.Sprintf("there is no mesh %q", name))
+		err = problem.Parameter("mesh", fmt.Sprintf("there is no mesh %q", name))
 	}
 	return err
 }
@@ -118,7 +119,7 @@ func (req *tokenRequest) claims() (token.Claims, error) {
 	if req.ValidFor != "" {
 		given, err := time.ParseDuration(req.ValidFor)
 		if err != nil {
-			return token.Claims{}, parameter("validFor", fmt.Sprintf("%q is no duration; write one such as 720h or 30m", req.ValidFor))
+			return token.Claims{}, problem.Parameter("validFor", fmt.Sprintf("%q is no duration; write one such as 720h or 30m", req.ValidFor))
 		}
 		life = given
 	}

@@ -53,7 +53,7 @@ func (a *api) listTokens(r *http.Request) (answer, error) {
 	known := a.know(r.Context(), question{Mesh: mesh, About: aboutToken})
 	all := slices.DeleteFunc(known.Tokens(mesh), func(t tokenInUse) bool { return !q.inName(t.proxy.Name) })
 	slices.SortFunc(all, func(a, b tokenInUse) int { return cmp.Compare(a.proxy.Name, b.proxy.Name) })
-	dataplanes, err := a.resources.store.List(r.Context(), policy.TypeDataplane, mesh)
+	dataplanes, err := a.resources.Store.List(r.Context(), policy.TypeDataplane, mesh)
 	if err != nil {
 		return answer{}, err
 	}

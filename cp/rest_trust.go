@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"koguma/cp/problem"
 	"koguma/policy"
 )
 
@@ -50,31 +51,31 @@ func (a *api) rotate(ctx context.Context, mesh string, req policy.Rotate) (passe
 	v := a.rotator.overview(mesh)
 	switch {
 	case req.Force && req.Abort, req.Abort && req.To != "", req == policy.Rotate{}:
-		return nil, parameter("to", "give to, or abort, or force with or without to")
+		return nil, problem.Parameter("to", "give to, or abort, or force with or without to")
 	case req.Force && req.To != "" && req.To != v.Enabled:
-		return nil, conflict(key, fmt.Sprintf("it is not going to %q, so there is nothing to force; go there first, without force", req.To))
+		return nil, problem.Conflict(key, fmt.Sprintf("it is not going to %q, so there is nothing to force; go there first, without force", req.To))
 	case req.Force && v.Stage == policy.StageSettled && len(v.WaitsFor) == 0, req.Force && v.Enabled == "":
-		return nil, conflict(key, "nothing is being waited for")
+		return nil, problem.Conflict(key, "nothing is being waited for")
 	case req.Force:
 		return a.rotator.force(ctx, mesh)
 	case req.Abort:
 		if err := abortable(key, v); err != nil {
 			return nil, err
 		}
-		return nil, a.resources.rotate(ctx, mesh, v.From)
+		return nil, a.resources.Rotate(ctx, mesh, v.From)
 	}
-	return nil, a.resources.rotate(ctx, mesh, req.To)
+	return nil, a.resources.Rotate(ctx, mesh, req.To)
 }
 
 // abortable says why there is no way back to the CA that the rotation began from.
 func abortable(mesh policy.Key, v policy.TrustOverview) error {
 	switch {
 	case v.From == "" || v.Stage == policy.StageSettled:
-		return conflict(mesh, "its CA is not being rotated")
+		return problem.Conflict(mesh, "its CA is not being rotated")
 	case v.Stage == policy.StageDrop:
-		return conflict(mesh, fmt.Sprintf("the rotation is over: %s is not trusted any more; going back to it is a rotation of its own, with to", v.From))
+		return problem.Conflict(mesh, fmt.Sprintf("the rotation is over: %s is not trusted any more; going back to it is a rotation of its own, with to", v.From))
 	case v.From == v.Enabled:
-		return conflict(mesh, fmt.Sprintf("it goes to %s already; where a backend has got another CA, give it its old one back", v.From))
+		return problem.Conflict(mesh, fmt.Sprintf("it goes to %s already; where a backend has got another CA, give it its old one back", v.From))
 	}
 	return nil
 }

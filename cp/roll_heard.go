@@ -132,7 +132,7 @@ func (r *roll) silence(version uint64) []string {
 	for _, p := range r.peers {
 		switch {
 		case !p.unheard.IsZero():
-			why = append(why, fmt.Sprintf("control plane %s does not answer (since %s)", p.address, clock(p.unheard)))
+			why = append(why, fmt.Sprintf("control plane %s does not answer (since %s)", p.address, policy.Moment(p.unheard)))
 		case p.progress < version:
 			why = append(why, fmt.Sprintf("control plane %s has not offered its proxies the newest configuration yet", p.address))
 		}

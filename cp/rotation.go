@@ -102,7 +102,7 @@ func (o *outlook) add(force bool, now time.Time) step {
 	var waits []policy.Blocker
 	if until := o.target.unlisted; now.Before(until) {
 		waits = []policy.Blocker{{Until: until.UTC(), Why: "backend " + o.target.Backend + " cannot sign a revocation list (" +
-			o.target.cause.Error() + "), so certificates that were withdrawn would be good again; the last of them ends " + clock(until)}}
+			o.target.cause.Error() + "), so certificates that were withdrawn would be good again; the last of them ends " + policy.Moment(until)}}
 	}
 	return o.pass(o.trust.Stage, waits, force, now, func() *policy.Trust {
 		signs := o.trust.Authority(o.trust.Issuing)

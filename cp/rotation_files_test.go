@@ -9,6 +9,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/registry"
 	"koguma/policy"
 )
 
@@ -47,7 +48,7 @@ func TestRotationOfFiles(t *testing.T) {
 			{Name: "given", Type: policy.BackendProvided, Conf: policy.Document(fmt.Sprintf(`{"cert":{"file":%q},"key":{"file":%q}}`, certFile, keyFile))},
 			{Name: "ca-1", Type: policy.BackendBuiltin},
 		}}
-		if _, err := cp.Put(t.Context(), w.store, m); err != nil {
+		if _, err := (registry.Registry{Store: w.store}).Put(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 		w.rest()

@@ -1,8 +1,9 @@
-package cp
+package registry
 
 import (
 	"strings"
 
+	"koguma/cp/problem"
 	"koguma/policy"
 )
 
@@ -15,7 +16,7 @@ func ownGlobalSecret(key policy.Key) bool {
 // checkGlobalSecret refuses to write what is the control planes' own.
 func checkGlobalSecret(key policy.Key) error {
 	if ownGlobalSecret(key) {
-		return parameter("name", "GlobalSecrets with such names are the control plane's own: it makes them itself, and nobody else changes or deletes them")
+		return problem.Parameter("name", "GlobalSecrets with such names are the control plane's own: it makes them itself, and nobody else changes or deletes them")
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package cp
+package registry
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"koguma/authority"
+	"koguma/cp/problem"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -51,7 +52,7 @@ func keeperOf(b *policy.Backend) (authority.Keeper, bool) {
 // secretReader opens backends with the secrets of a mesh as they will be: over those in the store there are those that are
 // about to be written.
 type secretReader struct {
-	resources
+	Registry
 	ctx  context.Context
 	mesh string
 	over map[string][]byte
@@ -60,8 +61,8 @@ type secretReader struct {
 	err  error                      // of the store
 }
 
-func (rs resources) secretReader(ctx context.Context, mesh string, over map[string][]byte) *secretReader {
-	return &secretReader{resources: rs, ctx: ctx, mesh: mesh, over: over, seen: map[string]policy.Resource{}}
+func (rs Registry) secretReader(ctx context.Context, mesh string, over map[string][]byte) *secretReader {
+	return &secretReader{Registry: rs, ctx: ctx, mesh: mesh, over: over, seen: map[string]policy.Resource{}}
 }
 
 func (r *secretReader) secret(name string) []byte {
@@ -69,7 +70,7 @@ func (r *secretReader) secret(name string) []byte {
 	if data, ok := r.over[name]; ok {
 		return data
 	}
-	found, err := r.find(r.ctx, policy.Key{Type: policy.TypeSecret, Mesh: r.mesh, Name: name})
+	found, err := r.Find(r.ctx, policy.Key{Type: policy.TypeSecret, Mesh: r.mesh, Name: name})
 	if err != nil {
 		r.err = err
 	}
@@ -102,13 +103,13 @@ func (r *secretReader) ops() []store.Op {
 }
 
 // opsForGiven refuses a mesh with a backend whose certificate or key will not do, and keeps the keys that were sealed.
-func (rs resources) opsForGiven(ctx context.Context, m *policy.Mesh, keys map[string][]byte) ([]store.Op, error) {
+func (rs Registry) opsForGiven(ctx context.Context, m *policy.Mesh, keys map[string][]byte) ([]store.Op, error) {
 	if m.MTLS == nil {
 		return nil, nil
 	}
 	var ops []store.Op
 	for name, data := range keys {
-		old, err := rs.find(ctx, policy.Key{Type: policy.TypeSecret, Mesh: m.Name, Name: name})
+		old, err := rs.Find(ctx, policy.Key{Type: policy.TypeSecret, Mesh: m.Name, Name: name})
 		if err != nil {
 			return nil, err
 		}
@@ -143,7 +144,7 @@ func within(at string, err error) error {
 }
 
 // opsForUsed refuses to let data take the place of a secret where a backend of the mesh would no longer do with it.
-func (rs resources) opsForUsed(ctx context.Context, m *policy.Mesh, name string, data []byte) ([]store.Op, error) {
+func (rs Registry) opsForUsed(ctx context.Context, m *policy.Mesh, name string, data []byte) ([]store.Op, error) {
 	if m.MTLS == nil {
 		return nil, nil
 	}
@@ -154,7 +155,7 @@ func (rs resources) opsForUsed(ctx context.Context, m *policy.Mesh, name string,
 			continue
 		}
 		if err := r.open(b); err != nil && r.read[name] {
-			return nil, parameter("data", fmt.Sprintf("mTLS backend %q of mesh %q uses this secret, and would not do with it: %v; "+
+			return nil, problem.Parameter("data", fmt.Sprintf("mTLS backend %q of mesh %q uses this secret, and would not do with it: %v; "+
 				"put a new pair into secrets of other names, and let a backend refer to those", b.Name, m.Name, err))
 		}
 	}
@@ -162,7 +163,7 @@ func (rs resources) opsForUsed(ctx context.Context, m *policy.Mesh, name string,
 }
 
 // userOf is the backend of a mesh that reads a secret, nil if none does.
-func (rs resources) userOf(ctx context.Context, m *policy.Mesh, name string) (*policy.Backend, error) {
+func (rs Registry) userOf(ctx context.Context, m *policy.Mesh, name string) (*policy.Backend, error) {
 	if m.MTLS == nil {
 		return nil, nil
 	}
@@ -184,8 +185,8 @@ func (rs resources) userOf(ctx context.Context, m *policy.Mesh, name string) (*p
 }
 
 // isCAKey reports whether a secret has the private key of a backend of its mesh.
-func (rs resources) isCAKey(ctx context.Context, key policy.Key) (bool, error) {
-	m, err := rs.mesh(ctx, key.Mesh)
+func (rs Registry) isCAKey(ctx context.Context, key policy.Key) (bool, error) {
+	m, err := rs.Mesh(ctx, key.Mesh)
 	if err != nil || m.MTLS == nil {
 		return false, err
 	}

@@ -1,4 +1,8 @@
-package cp
+// Package registry is what operators write: meshes, permissions, secrets, signing keys, and all else that is a resource.
+//
+// A [Registry] decides about a write by what else is in the store, makes what belongs to it, and does all of that or nothing.
+// What it refuses is a [problem.Problem] that says why, and what to do next.
+package registry
 
 import (
 	"bytes"
@@ -9,34 +13,35 @@ import (
 	"slices"
 
 	"koguma/authority"
+	"koguma/cp/problem"
 	"koguma/policy"
 	"koguma/store"
 )
 
-// resources is what it means to write a resource: what is checked against the rest of the store, and what is made or
+// Registry is what it means to write a resource: what is checked against the rest of the store, and what is made or
 // goes with it. Each write is one [store.Store] Write, so it happens wholly or not at all, and what it was decided
 // upon is among its expectations, so it is still true when it happens.
-type resources struct {
-	store store.Store
-	// offline is whether tokens are made elsewhere, so that a mesh needs no key that signs them.
-	offline bool
-	// force is whether a backend goes although its certificates are in use.
-	force bool
-	// only is what must be there for the write to happen.
-	only precondition
+type Registry struct {
+	Store store.Store
+	// Offline is whether tokens are made elsewhere, so that a mesh needs no key that signs them.
+	Offline bool
+	// Force is whether a backend goes although its certificates are in use.
+	Force bool
+	// Only is what must be there for the write to happen.
+	Only Precondition
 }
 
-// outcome is what a put came to.
-type outcome struct {
-	put      policy.Resource // as it is kept
-	created  bool
-	warnings []string
-	cut      []string // who is cut off, by force
+// Outcome is what a put came to.
+type Outcome struct {
+	Put      policy.Resource // as it is kept
+	Created  bool
+	Warnings []string
+	Cut      []string // who is cut off, by force
 }
 
-// put writes a resource that is valid in itself.
-func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error) {
-	var out outcome
+// Put writes a resource that is valid in itself.
+func (rs Registry) Put(ctx context.Context, r policy.Resource) (Outcome, error) {
+	var out Outcome
 	var keys map[string][]byte
 	if m, ok := r.(*policy.Mesh); ok {
 		if err := checkBackends(m); err != nil {
@@ -49,36 +54,36 @@ func (rs resources) put(ctx context.Context, r policy.Resource) (outcome, error)
 		r, keys = sealed, made
 	}
 	err := store.Again(func() error {
-		old, err := rs.find(ctx, r.Metadata().Key())
+		old, err := rs.Find(ctx, r.Metadata().Key())
 		if err != nil {
 			return err
 		}
-		if err := rs.only.check(r.Metadata().Key(), old); err != nil {
+		if err := rs.Only.check(r.Metadata().Key(), old); err != nil {
 			return err
 		}
-		out = outcome{put: r, created: old == nil}
+		out = Outcome{Put: r, Created: old == nil}
 		ops, err := rs.opsFor(ctx, r, old, keys)
 		if err != nil {
 			return err
 		}
 		if m, ok := r.(*policy.Mesh); ok {
-			if out.warnings, err = rs.warnings(ctx, m); err != nil {
+			if out.Warnings, err = rs.warnings(ctx, m); err != nil {
 				return err
 			}
 			var trust []store.Op
-			if trust, out.cut, err = rs.opsForTrust(ctx, m, old); err != nil {
+			if trust, out.Cut, err = rs.opsForTrust(ctx, m, old); err != nil {
 				return err
 			}
 			ops = append(ops, trust...)
 		}
-		return rs.store.Write(ctx, append(ops, store.Op{Put: r, Expect: store.AsRead(old)})...)
+		return rs.Store.Write(ctx, append(ops, store.Op{Put: r, Expect: store.AsRead(old)})...)
 	})
 	return out, err
 }
 
 // opsFor is what has to be done or to be so for r to take the place of old, which is nil if there is nothing. keys are those
 // that were sealed.
-func (rs resources) opsFor(ctx context.Context, r, old policy.Resource, keys map[string][]byte) ([]store.Op, error) {
+func (rs Registry) opsFor(ctx context.Context, r, old policy.Resource, keys map[string][]byte) ([]store.Op, error) {
 	switch r := r.(type) {
 	case *policy.Mesh:
 		ops, err := rs.opsForMesh(ctx, r)
@@ -90,7 +95,7 @@ func (rs resources) opsFor(ctx context.Context, r, old policy.Resource, keys map
 	case *policy.GlobalSecret:
 		return nil, checkGlobalSecret(r.Key())
 	}
-	mesh, err := rs.mesh(ctx, r.Metadata().Mesh)
+	mesh, err := rs.Mesh(ctx, r.Metadata().Mesh)
 	if err != nil {
 		return nil, err
 	}
@@ -104,20 +109,20 @@ func (rs resources) opsFor(ctx context.Context, r, old policy.Resource, keys map
 		return append(ops, used...), err
 	case *policy.Dataplane:
 		if err := mesh.Admit(r); err != nil {
-			return nil, refuse(http.StatusConflict, "Conflict", err.Error())
+			return nil, problem.Refuse(http.StatusConflict, "Conflict", err.Error())
 		}
 	}
 	return ops, nil
 }
 
-// delete removes a resource and what belongs to it; by force also a secret that should better stay.
-func (rs resources) delete(ctx context.Context, key policy.Key, force bool) error {
+// Delete removes a resource and what belongs to it; by force also a secret that should better stay.
+func (rs Registry) Delete(ctx context.Context, key policy.Key, force bool) error {
 	return store.Again(func() error {
-		old, err := rs.store.Get(ctx, key)
+		old, err := rs.Store.Get(ctx, key)
 		if err != nil {
 			return err
 		}
-		if err := rs.only.check(key, old); err != nil {
+		if err := rs.Only.check(key, old); err != nil {
 			return err
 		}
 		switch key.Type {
@@ -130,14 +135,14 @@ func (rs resources) delete(ctx context.Context, key policy.Key, force bool) erro
 				return err
 			}
 		}
-		return rs.store.Write(ctx, store.Op{Delete: key, Expect: store.AsRead(old)})
+		return rs.Store.Write(ctx, store.Op{Delete: key, Expect: store.AsRead(old)})
 	})
 }
 
 // opsForMesh makes what a mesh cannot be without: a key that signs its tokens and, once mTLS is on, its CA.
-func (rs resources) opsForMesh(ctx context.Context, m *policy.Mesh) ([]store.Op, error) {
+func (rs Registry) opsForMesh(ctx context.Context, m *policy.Mesh) ([]store.Op, error) {
 	var ops []store.Op
-	if !rs.offline {
+	if !rs.Offline {
 		var err error
 		if ops, err = rs.opsForFirstKey(ctx, m.Name); err != nil {
 			return nil, err
@@ -180,7 +185,7 @@ func checkBackends(m *policy.Mesh) error {
 }
 
 // opsForCA makes the secrets that a backend cannot be without.
-func (rs resources) opsForCA(ctx context.Context, mesh string, b *policy.Backend) ([]store.Op, error) {
+func (rs Registry) opsForCA(ctx context.Context, mesh string, b *policy.Backend) ([]store.Op, error) {
 	kind, err := authority.KindOf(b.Type)
 	if err != nil {
 		return nil, err
@@ -188,7 +193,7 @@ func (rs resources) opsForCA(ctx context.Context, mesh string, b *policy.Backend
 	found := map[string]policy.Resource{}
 	var unread error
 	made, err := kind.Make(mesh, b, func(name string) bool {
-		r, err := rs.find(ctx, policy.Key{Type: policy.TypeSecret, Mesh: mesh, Name: name})
+		r, err := rs.Find(ctx, policy.Key{Type: policy.TypeSecret, Mesh: mesh, Name: name})
 		unread = errors.Join(unread, err)
 		found[name] = r
 		return r != nil
@@ -204,8 +209,8 @@ func (rs resources) opsForCA(ctx context.Context, mesh string, b *policy.Backend
 }
 
 // warnings are what somebody who writes this mesh may not have meant.
-func (rs resources) warnings(ctx context.Context, m *policy.Mesh) ([]string, error) {
-	dataplanes, err := rs.store.List(ctx, policy.TypeDataplane, m.Name)
+func (rs Registry) warnings(ctx context.Context, m *policy.Mesh) ([]string, error) {
+	dataplanes, err := rs.Store.List(ctx, policy.TypeDataplane, m.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +223,7 @@ func (rs resources) warnings(ctx context.Context, m *policy.Mesh) ([]string, err
 		return all, nil
 	}
 	for _, t := range []policy.Type{policy.TypeTrafficPermission, policy.TypeMeshTrafficPermission} {
-		permissions, err := rs.store.List(ctx, t, m.Name)
+		permissions, err := rs.Store.List(ctx, t, m.Name)
 		if err != nil || len(permissions) > 0 {
 			return all, err
 		}
@@ -227,18 +232,18 @@ func (rs resources) warnings(ctx context.Context, m *policy.Mesh) ([]string, err
 }
 
 // deleteMesh removes a mesh and all that is in it, unless proxies still are.
-func (rs resources) deleteMesh(ctx context.Context, m policy.Resource) error {
+func (rs Registry) deleteMesh(ctx context.Context, m policy.Resource) error {
 	key := m.Metadata().Key()
-	dataplanes, err := rs.store.List(ctx, policy.TypeDataplane, key.Name)
+	dataplanes, err := rs.Store.List(ctx, policy.TypeDataplane, key.Name)
 	if err != nil {
 		return err
 	}
 	if len(dataplanes) > 0 {
-		return conflict(key, fmt.Sprintf("it has Dataplanes %s; end them first", names(dataplanes)))
+		return problem.Conflict(key, fmt.Sprintf("it has Dataplanes %s; end them first", names(dataplanes)))
 	}
 	ops := []store.Op{{Delete: key, Expect: store.AsRead(m)}}
 	for _, t := range policy.TypesInMesh() {
-		owned, err := rs.store.List(ctx, t, key.Name)
+		owned, err := rs.Store.List(ctx, t, key.Name)
 		if err != nil {
 			return err
 		}
@@ -253,7 +258,7 @@ func (rs resources) deleteMesh(ctx context.Context, m policy.Resource) error {
 	if used.note != nil {
 		ops = append(ops, store.Op{Delete: used.note.Metadata().Key(), Expect: store.AsRead(used.note)})
 	}
-	if err := rs.store.Write(ctx, ops...); err != nil {
+	if err := rs.Store.Write(ctx, ops...); err != nil {
 		return err
 	}
 	return rs.sweep(ctx, key.Name)
@@ -261,14 +266,14 @@ func (rs resources) deleteMesh(ctx context.Context, m policy.Resource) error {
 
 // sweep removes what was put into a mesh between the moment when deleteMesh looked and the one when the mesh went.
 // Nothing comes after that: every put expects the mesh.
-func (rs resources) sweep(ctx context.Context, mesh string) error {
+func (rs Registry) sweep(ctx context.Context, mesh string) error {
 	for _, t := range policy.TypesInMesh() {
-		left, err := rs.store.List(ctx, t, mesh)
+		left, err := rs.Store.List(ctx, t, mesh)
 		if err != nil {
 			return err
 		}
 		for _, r := range left {
-			err := rs.store.Write(ctx, store.Op{Delete: r.Metadata().Key(), Expect: store.AsRead(r)})
+			err := rs.Store.Write(ctx, store.Op{Delete: r.Metadata().Key(), Expect: store.AsRead(r)})
 			if err != nil && !errors.Is(err, store.ErrConflict) {
 				return err
 			}
@@ -277,11 +282,11 @@ func (rs resources) sweep(ctx context.Context, mesh string) error {
 	return nil
 }
 
-// mesh is the mesh, or a problem that says that there is none.
-func (rs resources) mesh(ctx context.Context, name string) (*policy.Mesh, error) {
-	r, err := rs.store.Get(ctx, policy.Key{Type: policy.TypeMesh, Name: name})
+// Mesh is the mesh, or a problem that says that there is none.
+func (rs Registry) Mesh(ctx context.Context, name string) (*policy.Mesh, error) {
+	r, err := rs.Store.Get(ctx, policy.Key{Type: policy.TypeMesh, Name: name})
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, refuse(http.StatusNotFound, "Failed to retrieve Mesh", fmt.Sprintf("there is no mesh %q", name))
+		return nil, problem.Refuse(http.StatusNotFound, "Failed to retrieve Mesh", fmt.Sprintf("there is no mesh %q", name))
 	}
 	if err != nil {
 		return nil, err
@@ -289,9 +294,9 @@ func (rs resources) mesh(ctx context.Context, name string) (*policy.Mesh, error)
 	return r.(*policy.Mesh), nil
 }
 
-// find is the resource, or nil if there is none.
-func (rs resources) find(ctx context.Context, key policy.Key) (policy.Resource, error) {
-	r, err := rs.store.Get(ctx, key)
+// Find is the resource, or nil if there is none.
+func (rs Registry) Find(ctx context.Context, key policy.Key) (policy.Resource, error) {
+	r, err := rs.Store.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}

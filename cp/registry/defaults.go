@@ -1,4 +1,4 @@
-package cp
+package registry
 
 import (
 	"context"
@@ -24,29 +24,29 @@ const (
 // authorityLife is how long that CA lives.
 const authorityLife = 10 * 365 * 24 * time.Hour
 
-// createDefaults makes what a store has from the first start on.
-func createDefaults(ctx context.Context, rs resources, d settings.DefaultsConfig) error {
+// CreateDefaults makes what a store has from the first start on.
+func (rs Registry) CreateDefaults(ctx context.Context, d settings.DefaultsConfig) error {
 	if d.SkipMeshCreation {
 		return nil
 	}
 	m := &policy.Mesh{Meta: policy.Meta{Type: policy.TypeMesh, Name: defaultMesh}}
-	if old, err := rs.find(ctx, m.Key()); err != nil || old != nil {
+	if old, err := rs.Find(ctx, m.Key()); err != nil || old != nil {
 		return err
 	}
 	ops, err := rs.opsForMesh(ctx, m)
 	if err != nil {
 		return err
 	}
-	err = rs.store.Write(ctx, append(ops, store.Op{Put: m, Expect: store.Absent})...)
+	err = rs.Store.Write(ctx, append(ops, store.Op{Put: m, Expect: store.Absent})...)
 	if errors.Is(err, store.ErrConflict) {
 		return nil // another control plane made it at the same time
 	}
 	return err
 }
 
-// loadCPAuthority is the CA of the control planes' own TLS, made if there is none. Several control planes of one store
+// LoadCPAuthority is the CA of the control planes' own TLS, made if there is none. Several control planes of one store
 // that start at the same time get the same.
-func loadCPAuthority(ctx context.Context, s store.Store) (*certs.CA, error) {
+func LoadCPAuthority(ctx context.Context, s store.Store) (*certs.CA, error) {
 	ca, err := readAuthority(ctx, s)
 	if ca != nil || err != nil {
 		return ca, err

@@ -1,4 +1,4 @@
-package cp
+package registry
 
 import (
 	"context"
@@ -8,20 +8,21 @@ import (
 	"time"
 
 	"koguma/cp/ledger"
+	"koguma/cp/problem"
 	"koguma/policy"
 	"koguma/store"
 )
 
 // trustOf is whom the mesh trusts, nil if that is nobody.
-func (rs resources) trustOf(ctx context.Context, mesh string) (*policy.Trust, error) {
-	r, err := rs.find(ctx, policy.Key{Type: policy.TypeTrust, Mesh: mesh, Name: mesh})
+func (rs Registry) trustOf(ctx context.Context, mesh string) (*policy.Trust, error) {
+	r, err := rs.Find(ctx, policy.Key{Type: policy.TypeTrust, Mesh: mesh, Name: mesh})
 	t, _ := r.(*policy.Trust)
 	return t, err
 }
 
 // opsForTrust refuses a mesh that lacks a backend that still signs, or whose certificates live. By force they are not
 // trusted any more, and who has one is cut off: those are returned.
-func (rs resources) opsForTrust(ctx context.Context, m *policy.Mesh, old policy.Resource) (ops []store.Op, cut []string, err error) {
+func (rs Registry) opsForTrust(ctx context.Context, m *policy.Mesh, old policy.Resource) (ops []store.Op, cut []string, err error) {
 	if m.Enabled() == nil {
 		return nil, nil, nil // nobody is verified
 	}
@@ -31,8 +32,8 @@ func (rs resources) opsForTrust(ctx context.Context, m *policy.Mesh, old policy.
 	}
 	if t == nil {
 		was, ok := old.(*policy.Mesh)
-		if b := enabledOf(was); ok && b != nil && !has(m, b.Name) && !rs.force {
-			return nil, nil, conflict(m.Key(), stillNeeded(m, b.Name, []string{"it signs"}))
+		if b := enabledOf(was); ok && b != nil && !has(m, b.Name) && !rs.Force {
+			return nil, nil, problem.Conflict(m.Key(), stillNeeded(m, b.Name, []string{"it signs"}))
 		}
 		return nil, nil, nil
 	}
@@ -53,8 +54,8 @@ func (rs resources) opsForTrust(ctx context.Context, m *policy.Mesh, old policy.
 		switch {
 		case len(users) == 0: // it goes in its own time
 			n.Authorities = append(n.Authorities, a)
-		case !rs.force:
-			return nil, nil, conflict(m.Key(), stillNeeded(m, a.Backend, users))
+		case !rs.Force:
+			return nil, nil, problem.Conflict(m.Key(), stillNeeded(m, a.Backend, users))
 		}
 		cut = append(cut, users...)
 	}
@@ -84,11 +85,11 @@ func stillNeeded(m *policy.Mesh, backend string, why []string) string {
 }
 
 // usersOf is who has a certificate of an authority that has not ended, by what the store says, the first few of many.
-func (rs resources) usersOf(ctx context.Context, mesh string, a *policy.TrustedAuthority) ([]string, error) {
+func (rs Registry) usersOf(ctx context.Context, mesh string, a *policy.TrustedAuthority) ([]string, error) {
 	const most = 10
-	book := ledger.New(rs.store)
+	book := ledger.New(rs.Store)
 	for _, t := range []policy.Type{policy.TypeIssuance, policy.TypeWithdrawals} {
-		pages, err := rs.store.List(ctx, t, mesh)
+		pages, err := rs.Store.List(ctx, t, mesh)
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +101,7 @@ func (rs resources) usersOf(ctx context.Context, mesh string, a *policy.TrustedA
 	var users []string
 	for name, certificates := range living {
 		if i := slices.IndexFunc(certificates, func(c policy.IssuedCertificate) bool { return c.Authority == a.Fingerprint }); i >= 0 {
-			users = append(users, fmt.Sprintf("%s has a certificate that ends %s", name, clock(certificates[i].NotAfter)))
+			users = append(users, fmt.Sprintf("%s has a certificate that ends %s", name, policy.Moment(certificates[i].NotAfter)))
 		}
 	}
 	slices.Sort(users)
@@ -111,7 +112,7 @@ func (rs resources) usersOf(ctx context.Context, mesh string, a *policy.TrustedA
 }
 
 // trustedBackends are the backends whose keys must stay: those that are trusted, and the one that is enabled.
-func (rs resources) trustedBackends(ctx context.Context, m *policy.Mesh) ([]string, error) {
+func (rs Registry) trustedBackends(ctx context.Context, m *policy.Mesh) ([]string, error) {
 	b := m.Enabled()
 	if b == nil {
 		return nil, nil
@@ -127,18 +128,18 @@ func (rs resources) trustedBackends(ctx context.Context, m *policy.Mesh) ([]stri
 	return names, nil
 }
 
-// rotate has another backend of the mesh sign.
-func (rs resources) rotate(ctx context.Context, mesh, to string) error {
+// Rotate has another backend of the mesh sign.
+func (rs Registry) Rotate(ctx context.Context, mesh, to string) error {
 	return store.Again(func() error {
-		m, err := rs.mesh(ctx, mesh)
+		m, err := rs.Mesh(ctx, mesh)
 		if err != nil {
 			return err
 		}
 		switch {
 		case m.Enabled() == nil:
-			return conflict(m.Key(), "mTLS is off; enable a backend with kumactl apply")
+			return problem.Conflict(m.Key(), "mTLS is off; enable a backend with kumactl apply")
 		case !has(m, to):
-			return parameter("to", fmt.Sprintf("mesh %q has no backend %q in mtls.backends; add it with kumactl apply first", mesh, to))
+			return problem.Parameter("to", fmt.Sprintf("mesh %q has no backend %q in mtls.backends; add it with kumactl apply first", mesh, to))
 		case m.Enabled().Name == to:
 			return nil
 		}
@@ -150,6 +151,6 @@ func (rs resources) rotate(ctx context.Context, mesh, to string) error {
 		if err != nil {
 			return err
 		}
-		return rs.store.Write(ctx, append(ops, store.Op{Put: &next, Expect: store.AsRead(m)})...)
+		return rs.Store.Write(ctx, append(ops, store.Op{Put: &next, Expect: store.AsRead(m)})...)
 	})
 }

@@ -1,4 +1,4 @@
-package cp
+package registry
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"koguma/cp/problem"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -15,31 +16,31 @@ import (
 // anySigningKeyPrefix begins the names of the signing keys of all meshes.
 const anySigningKeyPrefix = "dataplane-token-signing-key"
 
-// signingKey is a key that signs the tokens of a mesh.
-type signingKey struct {
-	serial int
-	secret *policy.Secret
+// SigningKey is a key that signs the tokens of a mesh.
+type SigningKey struct {
+	Serial int
+	Secret *policy.Secret
 }
 
-// signingKeys are the keys of a mesh, the newest last.
-func (rs resources) signingKeys(ctx context.Context, mesh string) ([]signingKey, error) {
-	secrets, err := rs.store.List(ctx, policy.TypeSecret, mesh)
+// SigningKeys are the keys of a mesh, the newest last.
+func (rs Registry) SigningKeys(ctx context.Context, mesh string) ([]SigningKey, error) {
+	secrets, err := rs.Store.List(ctx, policy.TypeSecret, mesh)
 	if err != nil {
 		return nil, err
 	}
-	var keys []signingKey
+	var keys []SigningKey
 	for _, r := range secrets {
-		if serial, ok := signingKeySerial(r.Metadata().Key()); ok {
-			keys = append(keys, signingKey{serial, r.(*policy.Secret)})
+		if serial, ok := SigningKeySerial(r.Metadata().Key()); ok {
+			keys = append(keys, SigningKey{serial, r.(*policy.Secret)})
 		}
 	}
-	slices.SortFunc(keys, func(a, b signingKey) int { return a.serial - b.serial })
+	slices.SortFunc(keys, func(a, b SigningKey) int { return a.Serial - b.Serial })
 	return keys, nil
 }
 
-// signingKeySerial is the serial number of a key that signs the tokens of the mesh that the secret is in. There is one
+// SigningKeySerial is the serial number of a key that signs the tokens of the mesh that the secret is in. There is one
 // way to write it.
-func signingKeySerial(key policy.Key) (serial int, ok bool) {
+func SigningKeySerial(key policy.Key) (serial int, ok bool) {
 	text, ok := strings.CutPrefix(key.Name, policy.SigningKeyPrefix(key.Mesh))
 	if !ok {
 		return 0, false
@@ -48,14 +49,14 @@ func signingKeySerial(key policy.Key) (serial int, ok bool) {
 	return serial, err == nil && serial > 0 && strconv.Itoa(serial) == text
 }
 
-// describe is what can be told of the key.
-func (k signingKey) describe(signs bool) policy.SigningKey {
-	return policy.SigningKey{Name: k.secret.Name, Serial: k.serial, Signs: signs, CreationTime: k.secret.CreationTime}
+// Describe is what can be told of the key.
+func (k SigningKey) Describe(signs bool) policy.SigningKey {
+	return policy.SigningKey{Name: k.Secret.Name, Serial: k.Serial, Signs: signs, CreationTime: k.Secret.CreationTime}
 }
 
 // opsForFirstKey makes the key of a mesh that never had one. Where an operator deleted the last, none comes by itself.
-func (rs resources) opsForFirstKey(ctx context.Context, mesh string) ([]store.Op, error) {
-	keys, err := rs.signingKeys(ctx, mesh)
+func (rs Registry) opsForFirstKey(ctx context.Context, mesh string) ([]store.Op, error) {
+	keys, err := rs.SigningKeys(ctx, mesh)
 	if err != nil || len(keys) > 0 {
 		return nil, err
 	}
@@ -73,20 +74,20 @@ func putSigningKey(mesh string, serial int, pem []byte) store.Op {
 	return store.Op{Put: newSecret(mesh, policy.SigningKeyPrefix(mesh)+strconv.Itoa(serial), pem), Expect: store.Absent}
 }
 
-// addSigningKey makes the next key of a mesh. With after it does so only if there is none newer than that one: who asks
+// AddSigningKey makes the next key of a mesh. With after it does so only if there is none newer than that one: who asks
 // twice, or at the same time as somebody else, gets the key that is there.
-func (rs resources) addSigningKey(ctx context.Context, mesh string, after *int) (key signingKey, created bool, err error) {
+func (rs Registry) AddSigningKey(ctx context.Context, mesh string, after *int) (key SigningKey, created bool, err error) {
 	var pem []byte
 	err = store.Again(func() error {
-		m, err := rs.mesh(ctx, mesh)
+		m, err := rs.Mesh(ctx, mesh)
 		if err != nil {
 			return err
 		}
-		keys, err := rs.signingKeys(ctx, mesh)
+		keys, err := rs.SigningKeys(ctx, mesh)
 		if err != nil {
 			return err
 		}
-		if n := len(keys); n > 0 && after != nil && keys[n-1].serial > *after {
+		if n := len(keys); n > 0 && after != nil && keys[n-1].Serial > *after {
 			key, created = keys[n-1], false
 			return nil
 		}
@@ -100,28 +101,28 @@ func (rs resources) addSigningKey(ctx context.Context, mesh string, after *int) 
 			return err
 		}
 		put := putSigningKey(mesh, next, pem)
-		key, created = signingKey{next, put.Put.(*policy.Secret)}, true
-		return rs.store.Write(ctx, store.Unchanged(m), put)
+		key, created = SigningKey{next, put.Put.(*policy.Secret)}, true
+		return rs.Store.Write(ctx, store.Unchanged(m), put)
 	})
 	return key, created, err
 }
 
 // opsForLosingKey is what goes with the deletion of a signing key. The last one goes by force only.
-func (rs resources) opsForLosingKey(ctx context.Context, key policy.Key, serial int, force bool) ([]store.Op, error) {
-	keys, err := rs.signingKeys(ctx, key.Mesh)
+func (rs Registry) opsForLosingKey(ctx context.Context, key policy.Key, serial int, force bool) ([]store.Op, error) {
+	keys, err := rs.SigningKeys(ctx, key.Mesh)
 	if err != nil {
 		return nil, err
 	}
 	var ops []store.Op
-	others := slices.DeleteFunc(keys, func(k signingKey) bool { return k.serial == serial })
+	others := slices.DeleteFunc(keys, func(k SigningKey) bool { return k.Serial == serial })
 	if n := len(others); n > 0 {
 		newest := others[n-1]
-		ops = append(ops, store.Unchanged(newest.secret))
-		if newest.serial > serial {
+		ops = append(ops, store.Unchanged(newest.Secret))
+		if newest.Serial > serial {
 			return ops, nil
 		}
 	} else if !force {
-		return nil, conflict(key, "it is the last signing key, and without one every proxy is locked out; make another first "+
+		return nil, problem.Conflict(key, "it is the last signing key, and without one every proxy is locked out; make another first "+
 			"(kumactl rotate signing-key --mesh "+key.Mesh+"), or delete it all the same with --force (?force=true)")
 	}
 	used, err := rs.usedSerial(ctx, key.Mesh)
@@ -142,8 +143,8 @@ type usedSerial struct {
 
 func usedSerialName(mesh string) string { return "signing-key-serial-" + mesh }
 
-func (rs resources) usedSerial(ctx context.Context, mesh string) (usedSerial, error) {
-	r, err := rs.find(ctx, policy.Key{Type: policy.TypeGlobalSecret, Name: usedSerialName(mesh)})
+func (rs Registry) usedSerial(ctx context.Context, mesh string) (usedSerial, error) {
+	r, err := rs.Find(ctx, policy.Key{Type: policy.TypeGlobalSecret, Name: usedSerialName(mesh)})
 	if err != nil || r == nil {
 		return usedSerial{}, err
 	}
@@ -155,14 +156,14 @@ func (rs resources) usedSerial(ctx context.Context, mesh string) (usedSerial, er
 }
 
 // nextSerial is the number of the next key, where these are the keys of the mesh now.
-func (rs resources) nextSerial(ctx context.Context, mesh string, keys []signingKey) (int, error) {
+func (rs Registry) nextSerial(ctx context.Context, mesh string, keys []SigningKey) (int, error) {
 	used, err := rs.usedSerial(ctx, mesh)
 	if err != nil {
 		return 0, err
 	}
 	newest := 0
 	if n := len(keys); n > 0 {
-		newest = keys[n-1].serial
+		newest = keys[n-1].Serial
 	}
 	return max(newest, used.serial) + 1, nil
 }
