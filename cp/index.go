@@ -218,7 +218,9 @@ func (m *meshIndex) view(d *policy.Dataplane) (*xds.View, *trust, error) {
 		}
 		permit, note := verdict{}, xds.Note{Mode: v.Mode}
 		if auth != nil {
-			permit = m.permit(d, in)
+			if permit = m.permit(d, in); permit.err != nil {
+				return nil, nil, permit.err
+			}
 			note = xds.Note{Mode: v.Mode, Permission: permit.name, PermissionVersion: permit.version}
 		}
 		v.Inbounds = append(v.Inbounds, xds.Inbound{

@@ -84,6 +84,7 @@ func Limits() []Limit {
 		{"resource.name", policy.MaxName, "characters"},
 		{"resource.tag", policy.MaxTag, "characters"},
 		{"resource.sourceTags", policy.MaxPeerTags, "tags"},
+		{"permission.matchers", policy.MaxMatchers, "matchers"},
 		{"store.key", store.MaxKey, "bytes"},
 		seconds("store.timeout", store.Timeout),
 

@@ -17,6 +17,7 @@ type verdict struct {
 	sources []policy.Source
 	doubted []policy.Source
 	callers []string // the services that have a filter chain
+	err     error    // why nobody can be let in by them
 }
 
 // namesOf is what the certificate of a proxy names besides its first service.
@@ -49,7 +50,9 @@ func (m *meshIndex) permit(d *policy.Dataplane, in *policy.Inbound) verdict {
 	if ok {
 		return v
 	}
-	if merged != nil {
+	if merged != nil && merged.Check() != nil {
+		v = verdict{err: merged.Check()}
+	} else if merged != nil {
 		v = verdict{name: merged.String(), version: merged.Version(), sources: merged.Admitted(), doubted: merged.ShadowDenied()}
 	} else if p := m.arranged.Match(in.Tags); p != nil {
 		v = verdict{name: p.Name, version: p.Version, sources: p.Admitted()}

@@ -13,6 +13,7 @@ import (
 
 	"koguma/cp/problem"
 	"koguma/policy"
+	"koguma/store"
 )
 
 // confidant knows how proxies stand.
@@ -78,7 +79,7 @@ func (a *api) explainer(ctx context.Context, mesh string) (x *explainer, everywh
 	if x.permissions, err = permissionsOf(ctx, a.resources.Store, mesh); err != nil {
 		return nil, nil, err
 	}
-	if everywhere, err = listOf[*policy.Dataplane](ctx, a.resources.Store, policy.TypeDataplane, ""); err != nil {
+	if everywhere, err = store.ListOf[*policy.Dataplane](ctx, a.resources.Store, policy.TypeDataplane, ""); err != nil {
 		return nil, nil, err
 	}
 	for _, d := range everywhere {

@@ -92,7 +92,7 @@ func (a *api) dryRun(ctx context.Context, do func(registry.Registry) (warnings [
 
 // reaches is who reaches whom, by mesh.
 func reaches(ctx context.Context, s store.Store) (map[string]*policy.Reach, error) {
-	meshes, err := listOf[*policy.Mesh](ctx, s, policy.TypeMesh, "")
+	meshes, err := store.ListOf[*policy.Mesh](ctx, s, policy.TypeMesh, "")
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func reaches(ctx context.Context, s store.Store) (map[string]*policy.Reach, erro
 		if err != nil {
 			return nil, err
 		}
-		dataplanes, err := listOf[*policy.Dataplane](ctx, s, policy.TypeDataplane, m.Name)
+		dataplanes, err := store.ListOf[*policy.Dataplane](ctx, s, policy.TypeDataplane, m.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -113,25 +113,12 @@ func reaches(ctx context.Context, s store.Store) (map[string]*policy.Reach, erro
 
 // permissionsOf is all permissions of a mesh.
 func permissionsOf(ctx context.Context, s store.Store, mesh string) (policy.Permissions, error) {
-	traffic, err := listOf[*policy.TrafficPermission](ctx, s, policy.TypeTrafficPermission, mesh)
+	traffic, err := store.ListOf[*policy.TrafficPermission](ctx, s, policy.TypeTrafficPermission, mesh)
 	if err != nil {
 		return policy.Permissions{}, err
 	}
-	merged, err := listOf[*policy.MeshTrafficPermission](ctx, s, policy.TypeMeshTrafficPermission, mesh)
+	merged, err := store.ListOf[*policy.MeshTrafficPermission](ctx, s, policy.TypeMeshTrafficPermission, mesh)
 	return policy.NewPermissions(traffic, merged), err
-}
-
-// listOf is all resources of a type in a mesh, or in all for "".
-func listOf[R policy.Resource](ctx context.Context, s store.Store, t policy.Type, mesh string) ([]R, error) {
-	found, err := s.List(ctx, t, mesh)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]R, len(found))
-	for i, r := range found {
-		all[i] = r.(R)
-	}
-	return all, nil
 }
 
 // postDryRun answers for all documents of a body together, put one after the other.

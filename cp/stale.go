@@ -10,7 +10,7 @@ import (
 // stale is what people who read should know while the store does not take changes; "" while it does. Why it does not is not for
 // everybody.
 func (a *api) stale() string {
-	err := a.resources.store.Fault()
+	err := a.resources.Store.Fault()
 	switch o, ok := errors.AsType[*store.Outage](err); {
 	case err == nil:
 		return ""

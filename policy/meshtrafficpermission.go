@@ -97,6 +97,10 @@ func (p *MeshTrafficPermission) Validate() error {
 		}
 	}
 	p.eachMatch(func(field string, _ Action, m *IdentityMatch) { bad.checkIdentity("spec."+field, p.Mesh, m) })
+	if err := bad.err(); err != nil {
+		return err
+	}
+	bad.check("spec", merge([]*MeshTrafficPermission{p}).Check())
 	return bad.err()
 }
 

@@ -28,6 +28,7 @@ func (p *TrafficPermission) Validate() error {
 	var bad problems
 	bad.checkMeta(&p.Meta, TypeTrafficPermission)
 	bad.checkSelectors("sources", p.Sources)
+	bad.checkMatchers("sources", p.Sources)
 	bad.checkSelectors("destinations", p.Destinations)
 	return bad.err()
 }

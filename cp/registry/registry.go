@@ -111,6 +111,8 @@ func (rs Registry) opsFor(ctx context.Context, r, old policy.Resource, keys map[
 		if err := mesh.Admit(r); err != nil {
 			return nil, problem.Refuse(http.StatusConflict, "Conflict", err.Error())
 		}
+	case *policy.MeshTrafficPermission:
+		return ops, rs.checkMerged(ctx, r)
 	}
 	return ops, nil
 }
