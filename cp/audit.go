@@ -16,9 +16,18 @@ const maxAttempt = 100
 // controlPlaneName is the actor of what the control plane does by itself.
 const controlPlaneName = "mesh-system:control-plane"
 
-// audit leaves a line for everything that only administrators may do, whether it was done or not. What failed may have been
-// done all the same.
+// audit leaves a line for what only administrators may do, whether it was done or not; where others keep trying, for one attempt of
+// many. What failed may have been done all the same.
 func (a *api) audit(r *http.Request, who caller, more []any, status int, reason string) {
+	if !who.admin {
+		suppressed, ok := a.strangers.add(r.RemoteAddr)
+		if !ok {
+			return
+		}
+		if suppressed > 0 {
+			more = append(more, "suppressed", suppressed)
+		}
+	}
 	attrs := append([]any{"actor", who.name, "peer", r.RemoteAddr, "verb", r.Method, "object", r.URL.Path, "status", status}, who.audit()...)
 	outcome := "done"
 	if reason != "" {

@@ -1,8 +1,12 @@
 package cp_test
 
 import (
+	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"koguma/cp"
@@ -44,6 +48,8 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		s.send(request{method: method, path: path, body: body, peer: peer})
 		return audited(s.log, since)
 	}
+	strangers := 0 // each from elsewhere, as there is one line a second for each
+	stranger := func() string { strangers++; return fmt.Sprintf("192.168.%d.%d:40000", strangers/256, strangers%256) }
 	fill := strings.NewReplacer("{mesh}", "default", "{name}", "x")
 	for _, r := range cp.Routes() {
 		if r.Method == "GET" {
@@ -51,7 +57,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		}
 		path := fill.Replace(r.Path)
 		wantLine(t, attempt(r.Method, path, "?", ""), "actor=mesh-system:admin", "verb="+r.Method, "object="+path, "outcome=refused")
-		wantLine(t, attempt(r.Method, path, "?", "192.168.0.9:40000"), "actor=mesh-system:anonymous", "verb="+r.Method, "object="+path, "outcome=refused")
+		wantLine(t, attempt(r.Method, path, "?", stranger()), "actor=mesh-system:anonymous", "verb="+r.Method, "object="+path, "outcome=refused")
 	}
 	for _, odd := range []struct{ method, path, object string }{
 		{"DELETE", "/", "/"},
@@ -62,13 +68,18 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		{strings.Repeat("X", 200), webPath, webPath},
 		{"POST", "/" + strings.Repeat("x", 5000), "/" + strings.Repeat("x", 99)},
 	} {
-		wantLine(t, attempt(odd.method, odd.path, "", "192.168.0.9:40000"), "actor=mesh-system:anonymous", "object="+odd.object, "outcome=refused")
+		wantLine(t, attempt(odd.method, odd.path, "", stranger()), "actor=mesh-system:anonymous", "object="+odd.object, "outcome=refused")
 	}
 	done := attempt("PUT", webPath, dataplaneJSON("web-1", "web"), "")
 	wantLine(t, done, "actor=mesh-system:admin", "verb=PUT", "object="+webPath, "status=201", "outcome=done")
-	if lines := attempt("GET", webPath, "", ""); lines != nil {
-		t.Errorf("who reads what everybody may read has a line: %q", lines)
+	for _, path := range []string{webPath, "/control-planes", "/meshes/default/dataplane-tokens", "/meshes/default/signing-keys"} {
+		if lines := append(attempt("GET", path, "", ""), attempt("GET", path, "", stranger())...); lines != nil {
+			t.Errorf("who reads what is not secret has a line: %q", lines)
+		}
 	}
+	secret := secretPath(keyName(1))
+	wantLine(t, attempt("GET", secret, "", ""), "actor=mesh-system:admin", "verb=GET", "object="+secret, "outcome=done")
+	wantLine(t, attempt("GET", secret, "", stranger()), "actor=mesh-system:anonymous", "verb=GET", "object="+secret, "outcome=refused")
 }
 
 // What broke may have happened or not, so it is neither done nor refused.
@@ -121,5 +132,43 @@ func TestWhatProxiesBringIsAudited(t *testing.T) {
 		}
 		wantLine(t, lines[:1], `actor="proxy web-1"`, "verb=PUT", object, "jti="+claims.ID, "outcome=done")
 		wantLine(t, lines[1:], "actor=mesh-system:control-plane", "verb=DELETE", object, "outcome=done")
+	})
+}
+
+// Who may change nothing and keeps trying has a line a second, which says how many attempts had none, whatever it tries. Others have
+// theirs, and what an administrator does has one each.
+func TestRefusedChangesDoNotFillTheLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		attempts := []request{{method: "PUT", path: webPath, body: "?"}, {method: "DELETE", path: "/nothing"}, {method: "GET", path: secretPath("x")}}
+		const seconds, rate = 20, 100
+		for i := range seconds * rate {
+			r := attempts[i%len(attempts)]
+			r.peer = fmt.Sprint("192.0.2.1:", 1+i%60000)
+			s.send(r)
+			time.Sleep(time.Second / rate)
+		}
+		s.send(request{method: "DELETE", path: webPath, peer: "192.0.2.1:1"})
+		s.send(request{method: "DELETE", path: webPath, peer: "[2001:db8::1]:1"})
+		for range 2 * rate {
+			s.send(request{method: "DELETE", path: webPath})
+		}
+		lines, told, admin := audited(s.log, 0), 0, 0
+		for _, line := range lines {
+			if strings.Contains(line, "actor=mesh-system:admin ") {
+				admin++
+				continue
+			}
+			told++
+			if m := regexp.MustCompile(`suppressed=(\d+)`).FindStringSubmatch(line); m != nil {
+				n, _ := strconv.Atoi(m[1])
+				told += n
+			}
+		}
+		if others := len(lines) - admin; others != seconds+2 || told != seconds*rate+2 || admin != 2*rate {
+			t.Errorf("%d lines of others tell of %d attempts, want %d and %d; %d of administrators, want %d",
+				others, told, seconds+2, seconds*rate+2, admin, 2*rate)
+		}
 	})
 }

@@ -2,6 +2,7 @@ package cp_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"path/filepath"
@@ -46,11 +47,15 @@ func TestBadInput(t *testing.T) {
 			t.Fatalf("%d %s", r.status, r.body)
 		}
 	}
-	inputs := badInputs()
+	inputs, peers := badInputs(), 0
 	for _, line := range slices.Sorted(maps.Keys(inputs)) {
 		t.Run(line, func(t *testing.T) {
 			before := all.contents()
 			for _, in := range inputs[line] {
+				if in.peer == "" { // a new one each, as those who may not have one line a second
+					in.peer = fmt.Sprintf("127.0.%d.%d:40000", peers/250, 1+peers%250)
+					peers++
+				}
 				all.refuse(t, in)
 			}
 			if diff := cmp.Diff(before, all.contents()); diff != "" {

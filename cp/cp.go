@@ -144,7 +144,7 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 	defer diagnostics.Close()
 	api := &api{
 		fleet: &fleet{r, p}, cfg: c.cfg, resources: c.resources(s), issuer: tokens{registry.Registry{Store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations, courier: r, confidant: r,
-		log: c.log, instanceID: c.id, dpPort: portOf(dp.Addr()),
+		log: c.log, instanceID: c.id, dpPort: portOf(dp.Addr()), strangers: newStrangers(m),
 	}
 	servers := c.apiServers(api)
 	defer closeAPI(servers)

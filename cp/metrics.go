@@ -16,6 +16,7 @@ type metrics struct {
 	registry     *prometheus.Registry
 	sessions     prometheus.Gauge
 	refusals     *prometheus.CounterVec
+	strangers    prometheus.Counter
 	closed       *prometheus.CounterVec
 	tokens       prometheus.Counter
 	reloads      *prometheus.CounterVec
@@ -37,6 +38,9 @@ func newMetrics() *metrics {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "koguma_refusals_total", Help: "Streams and bootstraps that were refused, by the check that failed.",
 		}, []string{"check"}),
+		strangers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "koguma_api_refusals_total", Help: "Calls of the API for administrators that were refused to others.",
+		}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "koguma_sessions_closed_total", Help: "Streams of proxies that have ended, by the reason.",
 		}, []string{"reason"}),
@@ -68,7 +72,7 @@ func newMetrics() *metrics {
 			Name: "koguma_control_planes", Help: "Other control planes of the store, by whether they are heard or unheard.",
 		}, []string{"state"}),
 	}
-	m.registry.MustRegister(m.sessions, m.refusals, m.closed, m.tokens, m.reloads, m.tlsReloads, m.certificates, m.uncertified, m.rejections, m.stages, m.blockers, m.peers,
+	m.registry.MustRegister(m.sessions, m.refusals, m.strangers, m.closed, m.tokens, m.reloads, m.tlsReloads, m.certificates, m.uncertified, m.rejections, m.stages, m.blockers, m.peers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

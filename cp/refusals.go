@@ -29,7 +29,11 @@ const (
 type refusals struct {
 	count *prometheus.CounterVec // by check
 	log   *slog.Logger
+	sampler
+}
 
+// sampler says which of many refusals have a line in the log. It is safe for concurrent use; the zero value is ready.
+type sampler struct {
 	mu    sync.Mutex
 	peers map[string]*refusedPeer // by host; "" is all that are too many
 }
@@ -41,7 +45,7 @@ type refusedPeer struct {
 }
 
 func newRefusals(m *metrics, log *slog.Logger) *refusals {
-	return &refusals{count: m.refusals, log: log, peers: map[string]*refusedPeer{}}
+	return &refusals{count: m.refusals, log: log}
 }
 
 // add takes one in: what was asked for, by whom, and who it said it was. A line tells the token and the key by their
@@ -63,7 +67,7 @@ func (r *refusals) add(verb, peer, node, check string, err error) {
 }
 
 // admit reports whether a line may be written about a peer, and how many were not since the last.
-func (r *refusals) admit(peer string, now time.Time) (suppressed int, ok bool) {
+func (r *sampler) admit(peer string, now time.Time) (suppressed int, ok bool) {
 	host, _, err := net.SplitHostPort(peer)
 	if err != nil {
 		host = peer
@@ -78,6 +82,9 @@ func (r *refusals) admit(peer string, now time.Time) (suppressed int, ok bool) {
 	}
 	p := r.peers[host]
 	if p == nil {
+		if r.peers == nil {
+			r.peers = map[string]*refusedPeer{}
+		}
 		p = &refusedPeer{}
 		r.peers[host] = p
 	}

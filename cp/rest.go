@@ -38,6 +38,7 @@ type api struct {
 	courier    courier
 	confidant  confidant
 	fleet      *fleet
+	strangers  *strangers
 	log        *slog.Logger
 	instanceID string
 	dpPort     int        // where the DP server listens
@@ -113,12 +114,12 @@ func (a *api) routes() []route {
 		{"GET", "/_resources", everybody, "Could not retrieve the types of resources", a.listTypes},
 		{"GET", "/policies", everybody, "Could not retrieve the types of policies", a.listPolicyTypes},
 		{"GET", "/who-am-i", everybody, "Could not find out who you are", a.whoAmI},
-		{"GET", "/control-planes", administrators, "Could not retrieve the control planes", a.listControlPlanes},
+		{"GET", "/control-planes", administratorsUnaudited, "Could not retrieve the control planes", a.listControlPlanes},
 		{"POST", "/tokens/dataplane", administrators, "Could not issue a token", a.issueToken},
 		{"POST", "/dry-run", administrators, "Could not try a dry run", a.postDryRun},
 		{"POST", "/tokens/dataplane/revocations", administrators, "Could not revoke the tokens", a.revokeTokens},
-		{"GET", "/meshes/{mesh}/dataplane-tokens", administrators, "Could not retrieve the tokens", a.listTokens},
-		{"GET", "/meshes/{mesh}/signing-keys", administrators, "Could not retrieve the signing keys", a.listSigningKeys},
+		{"GET", "/meshes/{mesh}/dataplane-tokens", administratorsUnaudited, "Could not retrieve the tokens", a.listTokens},
+		{"GET", "/meshes/{mesh}/signing-keys", administratorsUnaudited, "Could not retrieve the signing keys", a.listSigningKeys},
 		{"POST", "/meshes/{mesh}/signing-keys", administrators, "Could not make a signing key", a.makeSigningKey},
 		{"GET", "/meshes/{mesh}/trust", everybody, "Could not retrieve the trust of the mesh", a.getTrust},
 		{"POST", "/meshes/{mesh}/trust/rotate", administrators, "Could not rotate the CA", a.rotateTrust},
