@@ -105,6 +105,7 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 	var p *peers
 	if c.cfg.Store.Shared() || c.store != nil {
 		p = newPeers(c.id, s, ca, r, m, c.log, c.terms)
+		p.dir = c.cfg.General.WorkDir
 		r.peered = p.see
 	}
 	g, running := errgroup.WithContext(ctx)

@@ -58,12 +58,14 @@ func (l *lease) run(ctx context.Context) error {
 	}
 }
 
-// end tells the others that this control plane has gone. If that fails they find out by themselves.
-func (l *lease) end() {
+// end tells the others that this control plane has gone, and reports whether that came about. If not they find out by themselves.
+func (l *lease) end() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
 	err := l.store.Write(ctx, store.Op{Delete: l.record.Key(), Expect: store.Any})
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		l.log.Warn("the other control planes could not be told that this one has gone", "error", err)
+		return false
 	}
+	return true
 }

@@ -34,7 +34,9 @@ type peers struct {
 	log     *slog.Logger
 	metrics *metrics
 	terms   terms
+	dir     string // the work directory, "" if there is none
 
+	presence *presence // nil where there can be none
 	listener net.Listener
 	wake     chan struct{} // there is a peer that nobody attends to, or a lease to remove
 
@@ -92,6 +94,11 @@ func newPeers(id string, s store.Store, ca *certs.CA, r *reconciler, m *metrics,
 // open listens to the others, and lets them know where. Whoever has seen the lease reckons with proxies here, so it comes
 // before the first of them.
 func (p *peers) open(ctx context.Context, c settings.InterCPConfig) error {
+	if p.dir != "" {
+		if err := p.succeed(ctx); err != nil {
+			p.log.Warn("if a control plane of this machine was killed, its lease has to lapse first", "error", err)
+		}
+	}
 	l, err := listen(c.Server.Interface, c.Server.Port, "interCp.server.port (KUMA_INTER_CP_SERVER_PORT)")
 	if err != nil {
 		return err
@@ -104,10 +111,30 @@ func (p *peers) open(ctx context.Context, c settings.InterCPConfig) error {
 	return nil
 }
 
+// succeed takes the place of control planes of this machine that have ended without a goodbye.
+func (p *peers) succeed(ctx context.Context) (err error) {
+	if p.presence, err = enter(p.dir, p.lease.record.Name); err != nil {
+		return err
+	}
+	return p.presence.bury(func(id string) error {
+		err := p.store.Write(ctx, store.Op{Delete: policy.Key{Type: policy.TypeControlPlane, Name: id}, Expect: store.Any})
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+}
+
 // close ends what open began. Nobody may be connected any more.
 func (p *peers) close() {
 	p.listener.Close()
-	p.lease.end()
+	ended := p.lease.end()
+	if p.presence == nil {
+		return
+	}
+	if err := p.presence.leave(!ended); err != nil {
+		p.log.Warn("what tells the next control plane of this machine that this one has ended could not be put right", "error", err)
+	}
 }
 
 // run serves the others, and keeps a stream to each, until the context ends.

@@ -25,10 +25,12 @@ import (
 type planes struct {
 	t     *testing.T
 	store store.Store
+	dir   string // the work directory of those that are started next
+	share func(*cp.ControlPlane, store.Store)
 }
 
 func newPlanes(t *testing.T) *planes {
-	f := &planes{t, store.NewMemory()}
+	f := &planes{t: t, store: store.NewMemory(), share: (*cp.ControlPlane).Share}
 	t.Cleanup(func() { f.store.Close() })
 	return f
 }
@@ -56,9 +58,10 @@ func (f *planes) bootAtOnce(n int) []*member {
 		m := &member{plane: &plane{t: f.t, log: new(logBuffer)}, dead: new(atomic.Bool)}
 		cfg := m.config(func(c *settings.Config) {
 			c.InterCP.Server.Interface, c.InterCP.Server.Port = "127.0.0.1", 0
+			c.General.WorkDir = f.dir
 		})
 		await = append(await, m.launch(cfg, func(c *cp.ControlPlane) {
-			c.Share(&sharedStore{f.store, m.dead})
+			f.share(c, &sharedStore{f.store, m.dead})
 			m.id = c.ID()
 		}))
 		all = append(all, m)
