@@ -11,8 +11,8 @@ import (
 	"koguma/testenv"
 )
 
-// read is a file of the repository, named from its root.
-func read(t *testing.T, path string) string {
+// document is a file of the repository, named from its root.
+func document(t *testing.T, path string) string {
 	t.Helper()
 	b, err := os.ReadFile("../" + path)
 	if err != nil {
@@ -21,12 +21,11 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// follow types what the blocks say, and expects what they say.
-func follow(t *testing.T, blocks []testenv.Block) {
+// follow types in a folder what the blocks say, and expects what they say.
+func follow(t *testing.T, dir string, blocks []testenv.Block) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	dir := t.TempDir()
 	printed, err := testenv.Session(ctx, dir, blocks)
 	if err != nil {
 		t.Error(err)
@@ -50,11 +49,11 @@ func follow(t *testing.T, blocks []testenv.Block) {
 // The tutorial is what a reader types in one shell, from its first command to its last.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
-	blocks := testenv.Blocks(read(t, "doc/tutorial.md"))
+	blocks := testenv.Blocks(document(t, "doc/tutorial.md"))
 	if len(blocks) < 10 {
 		t.Fatalf("the tutorial has %d blocks", len(blocks))
 	}
-	follow(t, blocks)
+	follow(t, t.TempDir(), blocks)
 }
 
 func TestBlocksOfADocument(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // Each row of the threat model names tests that there are, or says why there is none, and says what is left.
 func TestThreatsHaveTests(t *testing.T) {
 	t.Parallel()
-	_, rows, found := strings.Cut(read(t, "doc/threats.md"), "\n## What is done\n")
+	_, rows, found := strings.Cut(document(t, "doc/threats.md"), "\n## What is done\n")
 	if !found {
 		t.Fatal("doc/threats.md does not say what is done")
 	}

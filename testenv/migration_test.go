@@ -1,0 +1,189 @@
+package testenv_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"maps"
+	"math/big"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"koguma/testenv"
+)
+
+// kuma is what somebody brings along who comes from Kuma: a key, that signs tokens or is a CA's.
+type kuma struct {
+	t   *testing.T
+	key *rsa.PrivateKey
+}
+
+func newKuma(t *testing.T) *kuma {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &kuma{t, key}
+}
+
+// keyData is what a Secret has of the key.
+func (k *kuma) keyData() string {
+	return pemData("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(k.key))
+}
+
+// caData is what a Secret has of a CA with the key, as Kuma makes it for a mesh.
+func (k *kuma) caData(mesh string) string {
+	k.t.Helper()
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(0), Subject: pkix.Name{Organization: []string{"Kuma"}, OrganizationalUnit: []string{"Mesh"}, CommonName: mesh},
+		URIs: []*url.URL{{Scheme: "spiffe", Host: mesh}}, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true, IsCA: true, NotBefore: time.Now().Add(-10 * time.Second), NotAfter: time.Now().AddDate(10, 0, 0),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, k.key.Public(), k.key)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return pemData("CERTIFICATE", der)
+}
+
+func pemData(what string, der []byte) string {
+	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: what, Bytes: der}))
+}
+
+// token is a data plane token as Kuma signs it, with all its claims.
+func (k *kuma) token(name, service string) string {
+	k.t.Helper()
+	now := time.Now()
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+		"Name": name, "Mesh": "default", "Tags": map[string][]string{"kuma.io/service": {service}}, "Type": "", "Workload": "",
+		"iat": now.Unix() - 5, "nbf": now.Unix() - 5, "exp": now.Add(time.Hour).Unix(), "jti": "0e120ec9-6b42-495d-9758-07b59fe86fb9",
+	})
+	token.Header["kid"] = "1"
+	text, err := token.SignedString(k.key)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return text
+}
+
+// export is a mesh as it is exported from Kuma, with what is not known here taken out.
+func (k *kuma) export() string {
+	return `type: Mesh
+name: default
+creationTime: "2025-01-02T03:04:05.678Z"
+modificationTime: "2025-01-02T03:04:05.678Z"
+mtls:
+  enabledBackend: ca-1
+  backends:
+    - name: ca-1
+      type: provided
+      conf:
+        cert: {secret: kuma-ca-cert}
+        key: {secret: kuma-ca-key}
+---
+type: TrafficPermission
+mesh: default
+name: web-to-backend
+sources:
+  - match: {kuma.io/service: web}
+destinations:
+  - match: {kuma.io/service: backend}
+---
+` + k.secret("Secret", "dataplane-token-signing-key-default-1", k.keyData()) + "---\n" +
+		k.secret("Secret", "kuma-ca-cert", k.caData("default")) + "---\n" + k.secret("Secret", "kuma-ca-key", k.keyData())
+}
+
+// write makes the files that the text speaks of.
+func (k *kuma) write(dir string) {
+	k.t.Helper()
+	for name, text := range map[string]string{
+		"kuma.yaml": k.export(), "web.token": k.token("web-1", "web"),
+		"web.yaml": "type: Dataplane\nmesh: default\nname: web-1\nnetworking:\n  address: 127.0.0.1\n  inbound:\n    - port: 10001\n      servicePort: 8001\n" +
+			"      tags: {kuma.io/service: web, kuma.io/zone: default}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+}
+
+// The steps by which a mesh moves, with its keys and its CA.
+func TestMigration(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	newKuma(t).write(dir)
+	follow(t, dir, testenv.Blocks(document(t, "doc/migration.md")))
+}
+
+// Each row of the tables says what becomes of a command, a setting or a resource.
+func TestMigrationTables(t *testing.T) {
+	t.Parallel()
+	blocks := []testenv.Block{{Commands: "kuma-cp run >kuma-cp.log 2>&1 &\ncurl -fs --retry 9 --retry-connrefused localhost:5680/ready\n"}}
+	rows := kumaRows(t, document(t, "doc/migration.md"))
+	resources := newKuma(t).resources()
+	for _, r := range rows {
+		command, ok := strings.CutPrefix(r.what, "`")
+		if command = strings.TrimSuffix(command, "`"); strings.HasPrefix(command, "KUMA_") {
+			command += " kuma-cp config"
+		} else if !ok || resources[r.what] != "" {
+			if resources[r.what] == "" {
+				t.Errorf("there is no resource for %q", r.what)
+			}
+			command = "kumactl apply -f - <<'EOF'\n" + resources[r.what] + "EOF\n"
+			delete(resources, r.what)
+		}
+		if strings.HasPrefix(command, "kuma-dp run") {
+			command += " --binary-path=/none"
+		}
+		blocks = append(blocks, testenv.Block{Commands: "code=0\n{ " + command + "\n} || code=$?\necho exit code $code\n"})
+	}
+	if len(resources) > 0 || len(rows) < 100 {
+		t.Errorf("%d rows, and none for %q", len(rows), slices.Sorted(maps.Keys(resources)))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	printed, err := testenv.Session(ctx, t.TempDir(), blocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range rows {
+		out := printed[i+1]
+		taken := strings.HasSuffix(out, "exit code 0\n") || strings.Contains(r.what, "kuma-dp run") && strings.Contains(out, "/none: ")
+		if taken != (r.here == "as is") || !strings.Contains(out, r.says) || r.here == "refused" && r.says == "" {
+			t.Errorf("%s is to be %s, %q:\n%s", r.what, r.here, r.says, out)
+		}
+	}
+}
+
+// kumaRow is one line of a table: what somebody brings from Kuma, and what becomes of it.
+type kumaRow struct{ what, here, says string }
+
+// kumaRows are the rows of all tables that say what is as is and what is refused.
+func kumaRows(t *testing.T, text string) []kumaRow {
+	t.Helper()
+	var rows []kumaRow
+	for line := range strings.Lines(text) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 4 || strings.TrimSpace(cells[1]) == "here" || strings.HasPrefix(line, "|---") {
+			continue
+		}
+		r := kumaRow{strings.TrimSpace(cells[0]), strings.TrimSpace(cells[1]), strings.Trim(cells[2], " `")}
+		if r.here != "as is" && r.here != "refused" {
+			t.Errorf("%q is neither taken nor refused", line)
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
