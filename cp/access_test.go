@@ -1,6 +1,7 @@
 package cp_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -119,11 +120,15 @@ func TestOthersReadOnly(t *testing.T) {
 	s := newServer(t)
 	s.mustPut(webPath, dataplaneJSON("web-1", "web"))
 	before := s.contents()
+	peers := 0 // each attempt is another one's: of one peer there is a line a second
 	stranger := func(r request) request {
-		r.peer = "192.168.0.9:40000"
+		peers++
+		r.peer = fmt.Sprintf("192.168.0.%d:40000", peers)
 		return r
 	}
 	page := func(r request) request {
+		peers++
+		r.peer = fmt.Sprintf("127.0.0.%d:40000", peers)
 		r.header = http.Header{"Origin": {"http://evil.example"}, "Sec-Fetch-Site": {"cross-site"}}
 		return r
 	}
