@@ -115,11 +115,11 @@ func (r *reconciler) accounts(q question) []account {
 			if a.Connected = s != nil; s != nil {
 				a.Pending = s.pending(q.Version)
 			} else {
-				absent := e.absent(a.Proxy)
+				absent := e.Absent(a.Proxy)
 				a.Absent = &absent
 			}
 		case aboutStanding:
-			a.Standing = newStandingAccount(r.standing(key))
+			a.Standing = newStandingAccount(r.Standing(key))
 		}
 	}
 	return all
@@ -144,7 +144,7 @@ func (r *reconciler) present(q question) []account {
 	}
 	for key, e := range r.endings {
 		if asked(key) && r.sessions[key] == nil {
-			all = append(all, account{Mesh: key.Mesh, Proxy: key.Name, At: e.at})
+			all = append(all, account{Mesh: key.Mesh, Proxy: key.Name, At: e.At})
 		}
 	}
 	return all

@@ -26,7 +26,7 @@ func (r *reconciler) sighted() []policy.Key {
 		all[key] = true
 	}
 	for key, e := range r.endings {
-		if e.left || e.out {
+		if e.Left || e.Out {
 			all[key] = true
 		}
 	}
@@ -43,8 +43,8 @@ func (r *reconciler) sight(key policy.Key) sighting {
 		return s.sighting()
 	case last.Gone != nil:
 		return last
-	case e.left || e.out: // and nothing of it matters to a rotation any more
-		return sighting{Mesh: key.Mesh, Name: key.Name, Gone: &goneBy{e.at, e.left, e.out}}
+	case e.Left || e.Out: // and nothing of it matters to a rotation any more
+		return sighting{Mesh: key.Mesh, Name: key.Name, Gone: &goneBy{e.At, e.Left, e.Out}}
 	}
 	return forgotten(key)
 }
@@ -170,7 +170,7 @@ func (r *reconciler) outdates(o *sighting) bool {
 	key := o.key()
 	r.mu.Lock()
 	own, was := r.vanished[key]
-	back := o.Gone == nil && o.Since.After(r.endings[key].at)
+	back := o.Gone == nil && o.Since.After(r.endings[key].At)
 	if back {
 		delete(r.vanished, key)
 		delete(r.endings, key)

@@ -47,7 +47,7 @@ func (m *meshIndex) judge(d *policy.Dataplane) {
 func (m *meshIndex) taken(d *policy.Dataplane, in *policy.Inbound, tags map[string]string) bool {
 	was := m.former[d.Name]
 	return was == nil || slices.ContainsFunc(was.Networking.Inbound, func(o policy.Inbound) bool {
-		return was.Listen(&o) == d.Listen(in) && o.State != policy.StateIgnored && subset(tags, o.Tags)
+		return was.Listen(&o) == d.Listen(in) && o.State != policy.StateIgnored && policy.Subset(tags, o.Tags)
 	})
 }
 
@@ -65,7 +65,7 @@ func (m *meshIndex) endpointsOf(tags map[string]string) *xds.Endpoints {
 			continue
 		}
 		for i := range d.Networking.Inbound {
-			if in := &d.Networking.Inbound[i]; in.Ready() && subset(tags, in.Tags) && m.taken(d, in, tags) {
+			if in := &d.Networking.Inbound[i]; in.Ready() && policy.Subset(tags, in.Tags) && m.taken(d, in, tags) {
 				e.Addresses = append(e.Addresses, d.Reach(in))
 			}
 		}
@@ -77,14 +77,4 @@ func (m *meshIndex) endpointsOf(tags map[string]string) *xds.Endpoints {
 	}
 	m.endpoints[cluster] = e
 	return e
-}
-
-// subset reports whether all of these tags are among those.
-func subset(these, those map[string]string) bool {
-	for k, v := range these {
-		if have, ok := those[k]; !ok || have != v {
-			return false
-		}
-	}
-	return true
 }

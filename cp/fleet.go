@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"koguma/cp/explain"
 	"koguma/policy"
 )
 
@@ -21,7 +22,7 @@ type fleet struct {
 type knowledge struct {
 	watcher
 	courier
-	confidant
+	explain.Confidant
 	// silent says which control planes did not answer, and so what is not known; empty if all is.
 	silent []string
 }
@@ -31,7 +32,7 @@ func (k *knowledge) warning() string { return strings.Join(k.silent, "; ") }
 
 // know is what is known that answers the question, at this control plane and the others.
 func (a *api) know(ctx context.Context, q question) knowledge {
-	k := knowledge{watcher: a.watcher, courier: a.courier, confidant: a.confidant}
+	k := knowledge{watcher: a.watcher, courier: a.courier, Confidant: a.confidant}
 	if a.fleet == nil || a.fleet.peers == nil {
 		return k
 	}
@@ -140,16 +141,16 @@ func (c *census) delivery(mesh string, version uint64, all []policy.Key) policy.
 	return d
 }
 
-// revoked and withdrawn implement confidant: what they tell stands in the store.
-func (c *census) revoked(mesh, token string) bool { return c.own.revoked(mesh, token) }
-func (c *census) withdrawn(mesh string, leaf *x509.Certificate) bool {
-	return c.own.withdrawn(mesh, leaf)
+// Revoked and withdrawn implement confidant: what they tell stands in the store.
+func (c *census) Revoked(mesh, token string) bool { return c.own.Revoked(mesh, token) }
+func (c *census) Withdrawn(mesh string, leaf *x509.Certificate) bool {
+	return c.own.Withdrawn(mesh, leaf)
 }
 
-// standing implements confidant.
-func (c *census) standing(key policy.Key) standing {
+// Standing implements [explain.Confidant].
+func (c *census) Standing(key policy.Key) explain.Standing {
 	if a, ok := c.accounts[key]; ok && a.Standing != nil {
 		return a.Standing.standing()
 	}
-	return c.own.standing(key)
+	return c.own.Standing(key)
 }

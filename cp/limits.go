@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/explain"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
@@ -61,8 +62,8 @@ func Limits() []Limit {
 		{"api.bodySecret", policy.MaxSecret, "bytes"},
 		{"api.page", maxPage, "items"},
 		{"api.pageDefault", defaultPage, "items"},
-		{"api.pairsListed", mostPairs, "pairs"},
-		{"api.pairsTried", mostTrials, "pairs"},
+		{"api.pairsListed", explain.MostPairs, "pairs"},
+		{"api.pairsTried", explain.MostTrials, "pairs"},
 		{"api.writeAttempts", store.MaxAttempts, "attempts"},
 
 		seconds("dp.handshakeTimeout", handshakeTimeout),

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"koguma/cp/explain"
 	"koguma/cp/ledger"
 	"koguma/policy"
 	"koguma/store"
@@ -42,7 +43,7 @@ type reconciler struct {
 	known    map[policy.Key]policy.ProxyIdentity    // of those that have left
 	rootEnds map[string]map[string]time.Time        // when the roots end, by mesh and backend
 	vanished map[policy.Key]sighting                // of those that may still be there
-	endings  map[policy.Key]ending                  // of those that have left
+	endings  map[policy.Key]explain.Ending          // of those that have left
 	joined   []*session
 	ready    []settlement
 	parted   []parting
@@ -82,7 +83,7 @@ func newReconciler(s store.Store, k *keyring, m *metrics, log *slog.Logger, dela
 		index: newIndex(), synced: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: map[policy.Key]*session{}, last: map[policy.Key]policy.DataplaneInsight{},
 		known: map[policy.Key]policy.ProxyIdentity{}, rootEnds: map[string]map[string]time.Time{},
-		vanished: map[policy.Key]sighting{}, endings: map[policy.Key]ending{},
+		vanished: map[policy.Key]sighting{}, endings: map[policy.Key]explain.Ending{},
 	}
 	r.roll = newRoll(r, r.signal)
 	r.index.connected = r.there

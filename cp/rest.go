@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"koguma/cp/explain"
 	"koguma/cp/problem"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
@@ -36,7 +37,7 @@ type api struct {
 	watcher    watcher
 	rotator    rotator
 	courier    courier
-	confidant  confidant
+	confidant  explain.Confidant
 	fleet      *fleet
 	strangers  *strangers
 	log        *slog.Logger

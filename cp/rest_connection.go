@@ -1,37 +1,15 @@
 package cp
 
 import (
-	"cmp"
 	"context"
-	"crypto/x509"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 
+	"koguma/cp/explain"
 	"koguma/cp/problem"
 	"koguma/policy"
 	"koguma/store"
-)
-
-// confidant knows how proxies stand.
-type confidant interface {
-	// standing is how the proxy of a Dataplane stands, or did when it was connected last.
-	standing(key policy.Key) standing
-	// revoked reports whether a token is on the list of its mesh.
-	revoked(mesh, token string) bool
-	// withdrawn reports whether a certificate of a mesh is not to be accepted any more.
-	withdrawn(mesh string, leaf *x509.Certificate) bool
-}
-
-const (
-	// mostPairs bounds how many pairs are listed, mostTrials how many are looked at, and mostRemedies for how many it is
-	// looked which permission would help: everybody may ask.
-	mostPairs    = 100
-	mostTrials   = 1000
-	mostRemedies = 10
 )
 
 // getConnection says whether one service or proxy reaches another, and why.
@@ -59,183 +37,30 @@ func (a *api) getConnection(r *http.Request) (answer, error) {
 			return answer{}, err
 		}
 	}
-	x, everywhere, err := a.explainer(r.Context(), r.PathValue("mesh"))
+	x, err := a.explainer(r.Context(), r.PathValue("mesh"))
 	if err != nil {
 		return answer{}, err
 	}
-	x.meet = func(proxies []string) {
-		known := a.know(r.Context(), question{Mesh: x.mesh.Name, Proxies: proxies, About: aboutStanding})
-		x.confidant, x.unknown = known, known.silent
-	}
-	return answer{body: x.connection(q.Get("from"), q.Get("to"), port, everywhere)}, nil
+	return answer{body: x.Connection(q.Get("from"), q.Get("to"), port)}, nil
 }
 
-// explainer is that of a mesh, and everywhere are the Dataplanes of all meshes.
-func (a *api) explainer(ctx context.Context, mesh string) (x *explainer, everywhere []*policy.Dataplane, err error) {
-	x = &explainer{confidant: a.confidant, now: time.Now(), remedies: map[string]string{}}
-	if x.mesh, err = a.resources.Mesh(ctx, mesh); err != nil {
-		return nil, nil, err
+// explainer is that of a mesh.
+func (a *api) explainer(ctx context.Context, mesh string) (*explain.Explainer, error) {
+	m, err := a.resources.Mesh(ctx, mesh)
+	if err != nil {
+		return nil, err
 	}
-	if x.permissions, err = permissionsOf(ctx, a.resources.Store, mesh); err != nil {
-		return nil, nil, err
+	permissions, err := permissionsOf(ctx, a.resources.Store, mesh)
+	if err != nil {
+		return nil, err
 	}
-	if everywhere, err = store.ListOf[*policy.Dataplane](ctx, a.resources.Store, policy.TypeDataplane, ""); err != nil {
-		return nil, nil, err
+	dataplanes, err := store.ListOf[*policy.Dataplane](ctx, a.resources.Store, policy.TypeDataplane, "")
+	if err != nil {
+		return nil, err
 	}
-	for _, d := range everywhere {
-		if d.Mesh == mesh {
-			x.dataplanes = append(x.dataplanes, d)
-		}
+	meet := func(proxies []string) (explain.Confidant, []string) {
+		known := a.know(ctx, question{Mesh: mesh, Proxies: proxies, About: aboutStanding})
+		return known, known.silent
 	}
-	return x, everywhere, nil
-}
-
-// resolve finds the Dataplanes that are meant: those of a service, or the one of that name. A service goes before a
-// Dataplane, unless "proxy:" stands before the name.
-func resolve(name string, all []*policy.Dataplane) (p policy.Party, found []*policy.Dataplane, note string) {
-	kind, rest, prefixed := strings.Cut(name, ":")
-	if prefixed = prefixed && (kind == policy.PartyService || kind == policy.PartyProxy); prefixed {
-		name = rest
-	} else {
-		kind = ""
-	}
-	var services, proxies []*policy.Dataplane
-	for _, d := range all {
-		if slices.Contains(d.Services(), name) {
-			services = append(services, d)
-		}
-		if d.Name == name {
-			proxies = append(proxies, d)
-		}
-	}
-	p = policy.Party{Kind: kind, Name: name}
-	switch {
-	case kind == policy.PartyProxy:
-		return p, proxies, ""
-	case kind == policy.PartyService:
-		return p, services, ""
-	case len(services) > 0:
-		p.Kind = policy.PartyService
-		if len(proxies) > 0 {
-			note = fmt.Sprintf("%q is a service and a proxy; the service was taken, and proxy:%s is the other", name, name)
-		}
-		return p, services, note
-	case len(proxies) > 0:
-		p.Kind = policy.PartyProxy
-	}
-	return p, proxies, ""
-}
-
-// connection tries each proxy of the one with each inbound of the other.
-func (x *explainer) connection(from, to string, port int, everywhere []*policy.Dataplane) policy.Connection {
-	c := policy.Connection{Mesh: x.mesh.Name, Verdict: policy.Denied, Pairs: []policy.ConnectionPair{}}
-	var sources, destinations []*policy.Dataplane
-	for _, party := range []struct {
-		name string
-		as   *policy.Party
-		all  *[]*policy.Dataplane
-	}{{from, &c.From, &sources}, {to, &c.To, &destinations}} {
-		var note string
-		if *party.as, *party.all, note = resolve(party.name, x.dataplanes); note != "" {
-			c.Notes = append(c.Notes, note)
-		}
-		if len(*party.all) == 0 {
-			c.Cause = x.missing(*party.as, everywhere)
-			return c
-		}
-	}
-	x.meet(namesOfBoth(sources, destinations))
-	c.Notes = append(c.Notes, x.unknown...)
-	x.try(&c, sources, destinations, port)
-	if len(c.Pairs) == 0 {
-		c.Cause = because(policy.CauseNoSuchPort, "see kumactl get dataplane", "%s has no inbound", c.To)
-		if port != 0 {
-			c.Cause = because(policy.CauseNoSuchPort, "leave --port out to see all", "%s has no inbound at port %d", c.To, port)
-		}
-	}
-	return c
-}
-
-// namesOfBoth are the names of the Dataplanes on both sides, each once.
-func namesOfBoth(sources, destinations []*policy.Dataplane) []string {
-	var names []string
-	for _, d := range slices.Concat(sources, destinations) {
-		names = append(names, d.Name)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// missing says that nobody in the mesh is the one that was asked for, and where somebody is.
-func (x *explainer) missing(p policy.Party, everywhere []*policy.Dataplane) *policy.Cause {
-	_, elsewhere, _ := resolve(p.String(), everywhere)
-	var meshes []string
-	for _, d := range elsewhere {
-		if !slices.Contains(meshes, d.Mesh) {
-			meshes = append(meshes, d.Mesh)
-		}
-	}
-	if len(meshes) > 0 {
-		return because(policy.CauseWrongMesh, "connections do not go from one mesh to another; ask with --mesh "+meshes[0],
-			"%s is not in mesh %s; it is in %s", p, x.mesh.Name, strings.Join(meshes, ", "))
-	}
-	if p.Kind == policy.PartyProxy {
-		return because(policy.CauseNoSuchProxy, "see kumactl get dataplanes --mesh "+x.mesh.Name, "there is no Dataplane %s", p.Name)
-	}
-	return because(policy.CauseNoSuchService, "see kumactl get dataplanes --mesh "+x.mesh.Name+", and whether its kuma-dp runs",
-		"no Dataplane stands for service %s, and none has that name", p.Name)
-}
-
-// try adds the pairs, and the verdict that follows.
-func (x *explainer) try(c *policy.Connection, sources, destinations []*policy.Dataplane, port int) {
-	sides := map[string]*side{}
-	sideOf := func(d *policy.Dataplane) *side {
-		if sides[d.Name] == nil {
-			sides[d.Name] = newSide(d, x.standing(d.Key()))
-		}
-		return sides[d.Name]
-	}
-	trials, allowed := 0, 0
-	for _, d := range destinations {
-		for i := range d.Networking.Inbound {
-			in := &d.Networking.Inbound[i]
-			if c.To.Kind == policy.PartyService && in.Service() != c.To.Name || port != 0 && in.Port != port {
-				continue
-			}
-			for _, s := range sources {
-				if trials++; trials > mostTrials {
-					continue
-				}
-				p := x.pair(sideOf(s), sideOf(d), in)
-				if c.From.Kind == policy.PartyService && p.As != c.From.Name {
-					p.Warnings = append(p.Warnings, *because(policy.CauseDialsAs, "ask for "+p.As,
-						"%s dials as its first service, %s, and not as %s", p.From, p.As, c.From.Name))
-				}
-				if p.Allowed {
-					allowed++
-				}
-				c.Pairs = append(c.Pairs, p)
-			}
-		}
-	}
-	switch {
-	case allowed == len(c.Pairs) && allowed > 0:
-		c.Verdict = policy.Allowed
-	case allowed > 0:
-		c.Verdict = policy.Partly
-	}
-	if trials > mostTrials {
-		c.Notes = append(c.Notes, fmt.Sprintf("the verdict is about %d of %d pairs", mostTrials, trials))
-	}
-	slices.SortStableFunc(c.Pairs, func(a, b policy.ConnectionPair) int { return cmp.Compare(rankOf(a), rankOf(b)) })
-	listed := min(len(c.Pairs), mostPairs)
-	c.More, c.Pairs = trials-listed, c.Pairs[:listed]
-}
-
-// rankOf has those that are denied come first.
-func rankOf(p policy.ConnectionPair) int {
-	if p.Allowed {
-		return 1
-	}
-	return 0
+	return &explain.Explainer{Mesh: m, Permissions: permissions, Dataplanes: dataplanes, Now: time.Now(), Meet: meet}, nil
 }

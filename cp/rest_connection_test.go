@@ -1,15 +1,12 @@
 package cp_test
 
 import (
-	"crypto/x509"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"koguma/cp"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
@@ -95,27 +92,6 @@ func TestManyPairs(t *testing.T) {
 	c := p.connection("from=web&to=backend")
 	if len(c.Pairs) != 100 || c.More != 44 || c.Verdict != policy.Denied || c.Pairs[0].Cause.Code != policy.CauseNotConnected {
 		t.Errorf("%d pairs and %d more, %s, %+v", len(c.Pairs), c.More, c.Verdict, c.Pairs[0])
-	}
-}
-
-// A certificate is one from its beginning to its end.
-func TestCertificateCause(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	chain := []*x509.Certificate{{NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}}
-	for _, c := range []struct {
-		chain []*x509.Certificate
-		at    time.Time
-		want  string
-	}{
-		{chain, now, ""},
-		{chain, now.Add(-2 * time.Hour), policy.CauseNotYetValid},
-		{chain, now.Add(2 * time.Hour), policy.CauseExpired},
-		{nil, now, policy.CauseNoCertificate},
-	} {
-		if got := cp.CertificateCause(c.chain, c.at); got != c.want {
-			t.Errorf("at %v: %q, want %q", c.at, got, c.want)
-		}
 	}
 }
 

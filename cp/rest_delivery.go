@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"koguma/cp/explain"
 	"koguma/cp/problem"
 	"koguma/policy"
 )
@@ -52,7 +53,7 @@ func (a *api) getDelivery(r *http.Request) (answer, error) {
 func (r *reconciler) delivery(mesh string, version uint64, all []policy.Key) policy.Delivery {
 	d := policy.Delivery{Mesh: mesh, Version: r.progress.of(mesh), Pending: []policy.ProxyPending{}, Absent: []policy.AbsentProxy{}}
 	sessions := map[string]*session{}
-	endings := map[string]ending{}
+	endings := map[string]explain.Ending{}
 	r.mu.Lock()
 	for key, s := range r.sessions {
 		if key.Mesh == mesh {
@@ -71,7 +72,7 @@ func (r *reconciler) delivery(mesh string, version uint64, all []policy.Key) pol
 	}
 	for name, e := range endings {
 		if sessions[name] == nil {
-			d.Absent = append(d.Absent, e.absent(name))
+			d.Absent = append(d.Absent, e.Absent(name))
 		}
 	}
 	slices.SortStableFunc(d.Pending, func(a, b policy.ProxyPending) int { return cmp.Compare(a.Proxy, b.Proxy) })

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"koguma/cp/explain"
 	"koguma/policy"
 	"koguma/xds"
 )
@@ -54,13 +55,13 @@ type secretAccount struct {
 	Body []byte `json:"body"`
 }
 
-func newStandingAccount(s standing) *standingAccount {
+func newStandingAccount(s explain.Standing) *standingAccount {
 	a := &standingAccount{
-		Connected: s.connected, Ending: endingAccount{s.ending.at, s.ending.left, s.ending.out, s.ending.reason},
-		Listeners: newViewAccount(s.listeners), Clusters: newViewAccount(s.clusters), Endpoints: newViewAccount(s.endpoints),
-		Lacks: s.lacks, Fault: s.fault, Token: s.token,
+		Connected: s.Connected, Ending: endingAccount{s.Ending.At, s.Ending.Left, s.Ending.Out, s.Ending.Reason},
+		Listeners: newViewAccount(s.Listeners), Clusters: newViewAccount(s.Clusters), Endpoints: newViewAccount(s.Endpoints),
+		Lacks: s.Lacks, Fault: s.Fault, Token: s.Token,
 	}
-	for _, r := range xds.WithoutKeys(s.secrets).All() {
+	for _, r := range xds.WithoutKeys(s.Secrets).All() {
 		a.Secrets = append(a.Secrets, secretAccount{r.Name, r.Body})
 	}
 	return a
@@ -80,17 +81,17 @@ func newViewAccount(v *xds.View) *viewAccount {
 	return a
 }
 
-func (a *standingAccount) standing() standing {
-	s := standing{
-		connected: a.Connected, ending: ending{at: a.Ending.At, left: a.Ending.Left, out: a.Ending.Out, reason: a.Ending.Reason},
-		listeners: a.Listeners.view(), clusters: a.Clusters.view(), endpoints: a.Endpoints.view(),
-		lacks: a.Lacks, fault: a.Fault, token: a.Token,
+func (a *standingAccount) standing() explain.Standing {
+	s := explain.Standing{
+		Connected: a.Connected, Ending: explain.Ending{At: a.Ending.At, Left: a.Ending.Left, Out: a.Ending.Out, Reason: a.Ending.Reason},
+		Listeners: a.Listeners.view(), Clusters: a.Clusters.view(), Endpoints: a.Endpoints.view(),
+		Lacks: a.Lacks, Fault: a.Fault, Token: a.Token,
 	}
 	var secrets []*xds.Resource
 	for _, r := range a.Secrets {
 		secrets = append(secrets, xds.NewResource(r.Name, r.Body))
 	}
-	s.secrets = xds.NewSet(secrets...)
+	s.Secrets = xds.NewSet(secrets...)
 	return s
 }
 

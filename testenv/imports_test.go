@@ -20,11 +20,12 @@ func edges() map[string][]string {
 		"xds":       {"policy", "certs"},
 		"agent":     {"bootstrap", "envoy", "xds", "token", "certs", "policy"},
 		"authority": {"token", "certs", "policy"},
-		"cp":        {"cp/settings", "cp/ledger", "cp/problem", "cp/registry", "store", "xds", "token", "authority", "certs", "policy", "bootstrap"},
+		"cp":        {"cp/settings", "cp/ledger", "cp/problem", "cp/registry", "cp/explain", "store", "xds", "token", "authority", "certs", "policy", "bootstrap"},
 
 		"cp/settings": {"store", "token", "policy"},
 		"cp/ledger":   {"store", "token", "policy"},
 		"cp/problem":  {"policy"},
+		"cp/explain":  {"cp/ledger", "xds", "certs", "policy"},
 		"cp/registry": {"cp/settings", "cp/ledger", "cp/problem", "store", "token", "authority", "certs", "policy"},
 
 		"store/storetest": {"store", "policy"}, // what every store has to do, for their tests

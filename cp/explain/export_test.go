@@ -1,4 +1,4 @@
-package cp
+package explain
 
 import (
 	"crypto/x509"
@@ -10,7 +10,7 @@ import (
 
 // CertificateCause is why a proxy cannot show a certificate at that time, "" if it can; nil is that it has none.
 func CertificateCause(chain []*x509.Certificate, now time.Time) string {
-	t := &trial{explainer: &explainer{now: now}}
+	t := &trial{explanation: &explanation{Explainer: &Explainer{Now: now}}}
 	s := &side{Dataplane: &policy.Dataplane{Meta: policy.Meta{Mesh: "default", Name: "web-1"}}}
 	var id *xds.Identity
 	if chain != nil {
