@@ -3,27 +3,9 @@ package cp
 import (
 	"time"
 
+	"koguma/cp/api"
 	"koguma/policy"
 	"koguma/token"
-)
-
-// question is what one control plane asks another about the proxies of a mesh, or of all.
-type question struct {
-	Mesh    string   `json:"mesh,omitempty"`    // "" is all
-	Proxies []string `json:"proxies,omitempty"` // the names of their Dataplanes; none is all
-	About   subject  `json:"about"`
-	Version uint64   `json:"version,omitempty"` // of the store, about their delivery
-}
-
-// subject is what is asked about proxies.
-type subject string
-
-const (
-	aboutInsight  subject = "insight"
-	aboutIdentity subject = "identity"
-	aboutToken    subject = "token"
-	aboutDelivery subject = "delivery"
-	aboutStanding subject = "standing"
 )
 
 // tally is the answer to a question.
@@ -92,23 +74,23 @@ func (t *tokenAccount) claims(mesh string) token.Claims {
 }
 
 // accounts answers a question of another control plane.
-func (r *reconciler) accounts(q question) []account {
+func (r *reconciler) accounts(q api.Question) []account {
 	all := r.present(q)
 	for i := range all {
 		a := &all[i]
 		key := a.key()
 		switch q.About {
-		case aboutInsight:
+		case api.AboutInsight:
 			insight := r.Insight(key)
 			a.Insight, a.Plaintext = &insight, insight.Plaintext
-		case aboutIdentity:
+		case api.AboutIdentity:
 			identity := r.Identity(key)
 			a.Identity = &identity
-		case aboutToken:
+		case api.AboutToken:
 			if s := r.connected(key); s != nil {
 				a.Token = newTokenAccount(&s.claims)
 			}
-		case aboutDelivery:
+		case api.AboutDelivery:
 			r.mu.Lock()
 			s, e := r.sessions[key], r.endings[key]
 			r.mu.Unlock()
@@ -118,7 +100,7 @@ func (r *reconciler) accounts(q question) []account {
 				absent := e.Absent(a.Proxy)
 				a.Absent = &absent
 			}
-		case aboutStanding:
+		case api.AboutStanding:
 			a.Standing = newStandingAccount(r.Standing(key))
 		}
 	}
@@ -126,7 +108,7 @@ func (r *reconciler) accounts(q question) []account {
 }
 
 // present is of which of the proxies that a question is about there is something to tell, without that.
-func (r *reconciler) present(q question) []account {
+func (r *reconciler) present(q api.Question) []account {
 	names := map[string]bool{}
 	for _, n := range q.Proxies {
 		names[n] = true

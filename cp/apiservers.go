@@ -5,10 +5,10 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
+	"koguma/cp/api"
 	"koguma/cp/settings"
 )
 
@@ -18,7 +18,7 @@ type apiServer struct {
 	port    int
 	setting string    // that the port comes from
 	addr    *net.Addr // where to note where it listens; may be nil
-	routes  []route
+	routes  []api.Route
 	tls     *tlsConf // nil is plain HTTP
 
 	listener net.Listener
@@ -26,26 +26,26 @@ type apiServer struct {
 }
 
 // apiServers are the ports that the configuration asks for.
-func (c *ControlPlane) apiServers(a *api) []*apiServer {
+func (c *ControlPlane) apiServers(a *api.API) []*apiServer {
 	local, public, http, https := c.cfg.AdminServer.Local, c.cfg.AdminServer.Public, c.cfg.APIServer.HTTP, c.cfg.APIServer.HTTPS
 	const portSetting = "apiServer.http.port (KUMA_API_SERVER_HTTP_PORT)"
 	all := []*apiServer{{
 		host: settings.AdminHost, port: local.Port, setting: "adminServer.local.port (KUMA_ADMIN_SERVER_LOCAL_PORT)",
-		addr: &c.addrs.Admin, routes: a.adminRoutes(),
+		addr: &c.addrs.Admin, routes: a.AdminRoutes(),
 	}}
 	if http.Enabled {
-		all = append(all, &apiServer{host: http.Interface, port: http.Port, setting: portSetting, addr: &c.addrs.API, routes: a.routes()})
+		all = append(all, &apiServer{host: http.Interface, port: http.Port, setting: portSetting, addr: &c.addrs.API, routes: a.Routes()})
 	}
 	if https.Enabled {
 		all = append(all, &apiServer{
 			host: https.Interface, port: https.Port, setting: "apiServer.https.port (KUMA_API_SERVER_HTTPS_PORT)",
-			addr: &c.addrs.HTTPS, routes: a.routes(), tls: httpsConf(&c.cfg),
+			addr: &c.addrs.HTTPS, routes: a.Routes(), tls: httpsConf(&c.cfg),
 		})
 	}
 	if public.Enabled {
 		all = append(all, &apiServer{
 			host: public.Interface, port: cmp.Or(public.Port, local.Port), setting: "adminServer.public.port (KUMA_ADMIN_SERVER_PUBLIC_PORT)",
-			addr: &c.addrs.AdminPublic, routes: a.publicAdminRoutes(),
+			addr: &c.addrs.AdminPublic, routes: a.PublicAdminRoutes(),
 			tls: &tlsConf{
 				section: "adminServer.public", certFile: public.TLSCertFile, keyFile: public.TLSKeyFile,
 				clientDir: public.ClientCertsDir, suffixes: []string{".pem"}, required: true,
@@ -54,7 +54,7 @@ func (c *ControlPlane) apiServers(a *api) []*apiServer {
 	}
 	// Clients of the admin server ask the API where it is.
 	if public.Enabled && http.Enabled && http.Interface != public.Interface && !settings.Unspecified(http.Interface) {
-		all = append(all, &apiServer{host: public.Interface, port: http.Port, setting: portSetting, routes: a.discoveryRoutes()})
+		all = append(all, &apiServer{host: public.Interface, port: http.Port, setting: portSetting, routes: a.DiscoveryRoutes()})
 	}
 	return all
 }
@@ -70,11 +70,6 @@ func httpsConf(c *settings.Config) *tlsConf {
 		conf.certFile, conf.keyFile = c.General.TLSCertFile, c.General.TLSKeyFile
 	}
 	return conf
-}
-
-// discoveryRoutes are what a client needs to find the rest.
-func (a *api) discoveryRoutes() []route {
-	return slices.DeleteFunc(a.routes(), func(r route) bool { return r.path != "/{$}" && r.path != "/catalog" })
 }
 
 // openAPI listens at all ports of the API, before the first of them serves: the catalog names the others. The caller
@@ -108,9 +103,9 @@ func closeAPI(servers []*apiServer) {
 }
 
 // serveAPI serves within the group until the context ends.
-func (c *ControlPlane) serveAPI(ctx context.Context, g *errgroup.Group, a *api, servers []*apiServer) {
+func (c *ControlPlane) serveAPI(ctx context.Context, g *errgroup.Group, a *api.API, servers []*apiServer) {
 	for _, s := range servers {
-		server, l := newHTTPServer(a.handler(s.routes), c.log), s.listener
+		server, l := api.NewHTTPServer(a.Handler(s.routes), c.log), s.listener
 		if s.files != nil {
 			c.log.Info("the API is served under TLS", "server", s.tls.section, "address", l.Addr(), "fingerprint", s.files.fingerprint())
 			g.Go(func() error { return s.files.run(ctx) })

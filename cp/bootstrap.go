@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"koguma/bootstrap"
+	"koguma/cp/api"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
@@ -81,11 +82,11 @@ func (b *bootstrapper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // answer reads the request into req, and is the bootstrap in YAML, or an error and the status to say it with.
 func (b *bootstrapper) answer(r *http.Request, req *bootstrapRequest) ([]byte, int, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, api.MaxBody+1))
 	if err != nil {
 		return nil, http.StatusBadRequest, err
 	}
-	if len(body) > maxBody {
+	if len(body) > api.MaxBody {
 		return nil, http.StatusRequestEntityTooLarge, errors.New("the request is larger than 1 MiB")
 	}
 	if err := policy.DecodeOpen(body, req); err != nil {
@@ -202,7 +203,7 @@ func (b *bootstrapper) params(r *http.Request, req *bootstrapRequest) (bootstrap
 		AdminSocket: filepath.Join(req.Workdir, "kuma-envoy-admin.sock"),
 		Delta:       delta,
 		Direct: &bootstrap.Direct{
-			Host:       cmp.Or(b.cfg.XDSHost, hostOnly(r.Host)),
+			Host:       cmp.Or(b.cfg.XDSHost, api.HostOnly(r.Host)),
 			Port:       cmp.Or(b.cfg.XDSPort, b.port),
 			ServerName: name,
 			CA:         root,

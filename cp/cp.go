@@ -12,15 +12,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"koguma/certs"
+	"koguma/cp/api"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/store"
@@ -143,19 +142,20 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		return err
 	}
 	defer diagnostics.Close()
-	api := &api{
-		fleet: &fleet{r, p}, cfg: c.cfg, resources: c.resources(s), issuer: tokens{registry.Registry{Store: s}, cert.pin(), m.tokens}, watcher: r, rotator: r.rotations, courier: r, confidant: r,
-		log: c.log, instanceID: c.id, dpPort: portOf(dp.Addr()), strangers: newStrangers(m),
+	a := &api.API{
+		Config: c.cfg, Shown: shown(c.cfg), Registry: c.resources(s), Issuer: tokens{registry.Registry{Store: s}, cert.pin(), m.tokens},
+		Rotator: r.rotations, Fleet: &fleet{r, p}, Log: c.log, InstanceID: c.id, Version: Version(), DPPort: portOf(dp.Addr()),
+		Strangers: &api.Strangers{Count: m.strangers},
 	}
-	servers := c.apiServers(api)
+	servers := c.apiServers(a)
 	defer closeAPI(servers)
 	if err := c.openAPI(servers, cert, m); err != nil {
 		return err
 	}
 	c.addrs.DP, c.addrs.Diagnostics = dp.Addr(), diagnostics.Addr()
-	api.adminPort, api.publicPort = portOf(c.addrs.Admin), portOf(c.addrs.AdminPublic)
+	a.AdminPort, a.PublicPort = portOf(c.addrs.Admin), portOf(c.addrs.AdminPublic)
 	g, ctx := errgroup.WithContext(ctx)
-	c.serveAPI(ctx, g, api, servers)
+	c.serveAPI(ctx, g, a, servers)
 	if p != nil {
 		c.addrs.InterCP = p.listener.Addr()
 		g.Go(func() error { return p.run(ctx) })
@@ -170,7 +170,7 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		port: portOf(dp.Addr()), refusals: refusals,
 	}
 	g.Go(func() error { return newDPServer(dp, cert, ads, bootstrap, c.log).run(ctx) })
-	serveHTTP(ctx, g, diagnostics, newHTTPServer(newDiagnostics(func() error { return c.readiness(s) }, c.cfg.Warnings(), m.handler()), c.log))
+	serveHTTP(ctx, g, diagnostics, api.NewHTTPServer(newDiagnostics(func() error { return c.readiness(s) }, c.cfg.Warnings(), m.handler()), c.log))
 	c.ready.Store(true)
 	close(c.listening)
 	c.log.Info("the control plane is up", "api", c.addrs.API, "dp", c.addrs.DP, "diagnostics", c.addrs.Diagnostics, "admin", c.addrs.Admin)
@@ -224,35 +224,4 @@ func (c *ControlPlane) publishCA(ca *certs.CA) error {
 		return err
 	}
 	return os.Chmod(path, 0o644) // it is no secret, whatever the umask
-}
-
-// listen opens a TCP port, and says which setting to change where it cannot.
-func listen(host string, port int, setting string) (net.Listener, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", setting, err)
-	}
-	return l, nil
-}
-
-// portOf is the port of a listener's address, 0 where there is none.
-func portOf(addr net.Addr) int {
-	if tcp, ok := addr.(*net.TCPAddr); ok {
-		return tcp.Port
-	}
-	return 0
-}
-
-// serveHTTP serves within the group until the context ends.
-func serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, s *http.Server) {
-	g.Go(func() error {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		return s.Close()
-	})
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"koguma/cp/api"
 	"koguma/xds"
 )
 
@@ -49,13 +50,13 @@ func newDPServer(l net.Listener, cert *serverCert, ads *xds.Server, bootstrap ht
 	g := grpc.NewServer(
 		// Thousands of streams are open and idle: what each holds is what the control plane holds.
 		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeader), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(api.MaxHeader), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout), grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
 	ads.Register(g)
-	return &dpServer{listener: l, tls: config, grpc: g, http: newHTTPServer(bootstrap, log), log: log}
+	return &dpServer{listener: l, tls: config, grpc: g, http: api.NewHTTPServer(bootstrap, log), log: log}
 }
 
 // run serves until the context ends, and then closes what is open: proxies go on with what they have.

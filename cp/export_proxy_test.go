@@ -113,4 +113,4 @@ func NewRefusals(log io.Writer) Refusals {
 func (r Refusals) Add(peer string) { r.refusals.add("connect", peer, "", "missing", token.ErrNoKey) }
 
 // Peers is how many peers are remembered.
-func (r Refusals) Peers() int { return len(r.refusals.peers) }
+func (r Refusals) Peers() int { return r.refusals.Peers() }

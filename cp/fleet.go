@@ -5,9 +5,9 @@ import (
 	"context"
 	"crypto/x509"
 	"slices"
-	"strings"
 	"time"
 
+	"koguma/cp/api"
 	"koguma/cp/explain"
 	"koguma/policy"
 )
@@ -18,33 +18,8 @@ type fleet struct {
 	peers *peers // nil where the store is not shared
 }
 
-// knowledge is what a request may want to know of proxies.
-type knowledge struct {
-	watcher
-	courier
-	explain.Confidant
-	// silent says which control planes did not answer, and so what is not known; empty if all is.
-	silent []string
-}
-
-// warning is what whoever asked should know of what is not known.
-func (k *knowledge) warning() string { return strings.Join(k.silent, "; ") }
-
-// know is what is known that answers the question, at this control plane and the others.
-func (a *api) know(ctx context.Context, q question) knowledge {
-	k := knowledge{watcher: a.watcher, courier: a.courier, Confidant: a.confidant}
-	if a.fleet == nil || a.fleet.peers == nil {
-		return k
-	}
-	elsewhere := a.fleet.ask(ctx, q)
-	if len(elsewhere.accounts) > 0 || len(elsewhere.silent) > 0 {
-		k = knowledge{elsewhere, elsewhere, elsewhere, elsewhere.silent}
-	}
-	return k
-}
-
 // ask is what the other control planes answer, as far as it is newer than what is known here.
-func (f *fleet) ask(ctx context.Context, q question) *census {
+func (f *fleet) ask(ctx context.Context, q api.Question) *census {
 	tallies, silent := f.peers.ask(ctx, q)
 	c := &census{own: f.own, accounts: map[policy.Key]account{}}
 	for _, address := range silent {
@@ -75,7 +50,7 @@ type census struct {
 	silent   []string
 }
 
-// Insight implements watcher.
+// Insight implements [api.Watcher].
 func (c *census) Insight(key policy.Key) policy.DataplaneInsight {
 	a, ok := c.accounts[key]
 	if !ok || a.Insight == nil {
@@ -86,7 +61,7 @@ func (c *census) Insight(key policy.Key) policy.DataplaneInsight {
 	return insight
 }
 
-// Identity implements watcher.
+// Identity implements [api.Watcher].
 func (c *census) Identity(key policy.Key) policy.ProxyIdentity {
 	if a, ok := c.accounts[key]; ok && a.Identity != nil {
 		return *a.Identity
@@ -94,25 +69,25 @@ func (c *census) Identity(key policy.Key) policy.ProxyIdentity {
 	return c.own.Identity(key)
 }
 
-// Tokens implements watcher. Whether they are good is judged here: the keys are those of all.
-func (c *census) Tokens(mesh string) []tokenInUse {
-	all := slices.DeleteFunc(c.own.Tokens(mesh), func(t tokenInUse) bool {
-		_, moved := c.accounts[t.proxy]
+// Tokens implements [api.Watcher]. Whether they are good is judged here: the keys are those of all.
+func (c *census) Tokens(mesh string) []api.TokenInUse {
+	all := slices.DeleteFunc(c.own.Tokens(mesh), func(t api.TokenInUse) bool {
+		_, moved := c.accounts[t.Proxy]
 		return moved
 	})
 	v, now := c.own.keys.verifier(), time.Now()
 	for key, a := range c.accounts {
 		if a.Token != nil {
 			claims := a.Token.claims(mesh)
-			all = append(all, tokenInUse{key, claims, v.Judge(claims, now)})
+			all = append(all, api.TokenInUse{Proxy: key, Claims: claims, Err: v.Judge(claims, now)})
 		}
 	}
 	return all
 }
 
-// delivery implements courier. A control plane that does not answer has proxies of which nobody knows what they lack.
-func (c *census) delivery(mesh string, version uint64, all []policy.Key) policy.Delivery {
-	d := c.own.delivery(mesh, version, all)
+// Delivery implements [api.Courier]. A control plane that does not answer has proxies of which nobody knows what they lack.
+func (c *census) Delivery(mesh string, version uint64, all []policy.Key) policy.Delivery {
+	d := c.own.Delivery(mesh, version, all)
 	elsewhere := func(name string) bool {
 		_, ok := c.accounts[policy.Key{Type: policy.TypeDataplane, Mesh: mesh, Name: name}]
 		return ok
@@ -141,7 +116,7 @@ func (c *census) delivery(mesh string, version uint64, all []policy.Key) policy.
 	return d
 }
 
-// Revoked and withdrawn implement confidant: what they tell stands in the store.
+// Revoked and Withdrawn implement [explain.Confidant]: what they tell stands in the store.
 func (c *census) Revoked(mesh, token string) bool { return c.own.Revoked(mesh, token) }
 func (c *census) Withdrawn(mesh string, leaf *x509.Certificate) bool {
 	return c.own.Withdrawn(mesh, leaf)
@@ -153,4 +128,14 @@ func (c *census) Standing(key policy.Key) explain.Standing {
 		return a.Standing.standing()
 	}
 	return c.own.Standing(key)
+}
+
+// Know implements [api.Fleet].
+func (f *fleet) Know(ctx context.Context, q api.Question) api.Knowledge {
+	if f.peers != nil {
+		if c := f.ask(ctx, q); len(c.accounts) > 0 || len(c.silent) > 0 {
+			return api.Knowledge{Watcher: c, Courier: c, Confidant: c, Silent: c.silent}
+		}
+	}
+	return api.Knowledge{Watcher: f.own, Courier: f.own, Confidant: f.own}
 }

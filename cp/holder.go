@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"koguma/certs"
@@ -121,22 +120,6 @@ func blockers(all []holder, in func(*holder) *policy.Blocker) []policy.Blocker {
 		}
 	}
 	return list
-}
-
-// nameBlockers is those that are waited for, for a message, the first few of many.
-func nameBlockers(list []policy.Blocker) string {
-	const most = 10
-	var parts []string
-	for _, b := range list[:min(len(list), most)] {
-		if b.Proxy != "" {
-			b.Why = b.Proxy + ": " + b.Why
-		}
-		parts = append(parts, b.Why)
-	}
-	if len(list) > most {
-		parts = append(parts, fmt.Sprintf("and %d more", len(list)-most))
-	}
-	return strings.Join(parts, "; ")
 }
 
 func encodeRoots(roots []*x509.Certificate) string { return string(certs.EncodeChain(roots)) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"koguma/cp/api"
 	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/store"
@@ -134,14 +135,14 @@ type tokens struct {
 	issued    prometheus.Counter
 }
 
-// Issue implements issuer.
+// Issue implements [api.Issuer].
 func (t tokens) Issue(ctx context.Context, c token.Claims) (raw token.Raw, kid string, err error) {
 	keys, err := t.resources.SigningKeys(ctx, c.Mesh)
 	if err != nil {
 		return "", "", err
 	}
 	if len(keys) == 0 {
-		return "", "", fmt.Errorf("mesh %q: %w; make one with kumactl rotate signing-key --mesh %s", c.Mesh, ErrNoSigningKey, c.Mesh)
+		return "", "", fmt.Errorf("mesh %q: %w; make one with kumactl rotate signing-key --mesh %s", c.Mesh, api.ErrNoSigningKey, c.Mesh)
 	}
 	newest := keys[len(keys)-1]
 	key, err := token.ParseKey(newest.Secret.Data)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"koguma/cp"
 	"koguma/policy"
 	"koguma/token"
@@ -127,4 +129,33 @@ func TestStaticKeys(t *testing.T) {
 			t.Error("what is new is not told from what is the same")
 		}
 	}
+}
+
+// A hundred thousand are no trouble: who is among them is out within a second, and one more is added to them.
+func TestLongListOfRevocations(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	by := func(id, name string) *stream {
+		t.Helper()
+		return p.joinBy(p.conn, "sotw", sign(t, token.Claims{Mesh: "default", ID: id}),
+			node(t, "default."+name, brought(dataplane(name, "web"))))
+	}
+	first, second, good := by("first", "web-1"), by("second", "web-2"), by("good", "web-3")
+	var list strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&list, "0e120ec9-6b42-495d-9758-%012d,\n", i)
+	}
+	list.WriteString("first\n")
+	body := secretJSON(policy.RevocationsName("default"), []byte(list.String()))
+	begin := time.Now()
+	p.put("/meshes/default/secrets/"+policy.RevocationsName("default"), body)
+	first.ended(codes.Unauthenticated, "revoked")
+	t.Logf("out %v after the PUT of %d MiB was begun", time.Since(begin), len(body)>>20)
+	begin = time.Now()
+	if got := p.rest("POST", "/tokens/dataplane/revocations", `{"mesh":"default","ids":["second"]}`); got != `{"added":1,"total":100002}` {
+		t.Error(got)
+	}
+	second.ended(codes.Unauthenticated, "revoked")
+	t.Logf("out %v after the POST was begun", time.Since(begin))
+	good.leave()
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/api"
 	"koguma/cp/explain"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
@@ -12,15 +13,6 @@ import (
 	"koguma/store"
 	"koguma/token"
 	"koguma/xds"
-)
-
-// The limits of HTTP servers, which keep slow and idle clients from using them up.
-const (
-	headerTimeout = 5 * time.Second
-	readTimeout   = 10 * time.Second
-	writeTimeout  = 30 * time.Second
-	idleTimeout   = 2 * time.Minute
-	maxHeader     = 64 << 10 // bytes
 )
 
 // The limits of the server that proxies connect to.
@@ -53,22 +45,22 @@ func (l Limit) String() string {
 func Limits() []Limit {
 	seconds := func(name string, d time.Duration) Limit { return Limit{name, int64(d / time.Second), "seconds"} }
 	return []Limit{
-		{"http.header", maxHeader, "bytes"},
-		seconds("http.headerTimeout", headerTimeout),
-		seconds("http.readTimeout", readTimeout),
-		seconds("http.writeTimeout", writeTimeout),
-		seconds("http.idleTimeout", idleTimeout),
-		{"api.body", maxBody, "bytes"},
+		{"http.header", api.MaxHeader, "bytes"},
+		seconds("http.headerTimeout", api.HeaderTimeout),
+		seconds("http.readTimeout", api.ReadTimeout),
+		seconds("http.writeTimeout", api.WriteTimeout),
+		seconds("http.idleTimeout", api.IdleTimeout),
+		{"api.body", api.MaxBody, "bytes"},
 		{"api.bodySecret", policy.MaxSecret, "bytes"},
-		{"api.page", maxPage, "items"},
-		{"api.pageDefault", defaultPage, "items"},
+		{"api.page", api.MaxPage, "items"},
+		{"api.pageDefault", api.DefaultPage, "items"},
 		{"api.pairsListed", explain.MostPairs, "pairs"},
 		{"api.pairsTried", explain.MostTrials, "pairs"},
 		{"api.writeAttempts", store.MaxAttempts, "attempts"},
 
 		seconds("dp.handshakeTimeout", handshakeTimeout),
 		seconds("dp.firstRequestTimeout", xds.FirstRequest),
-		{"dp.header", maxHeader, "bytes"},
+		{"dp.header", api.MaxHeader, "bytes"},
 		{"dp.message", maxMessage, "bytes"},
 		{"dp.streams", maxStreams, "streams"},
 		{"dp.names", xds.MaxNames, "names"},
@@ -76,8 +68,8 @@ func Limits() []Limit {
 		{"dp.report", maxReport, "bytes"},
 		{"dp.reportInbounds", maxReported, "inbounds"},
 		{"dp.refusal", maxReason, "bytes"},
-		seconds("dp.refusalPause", refusalPause),
-		{"dp.refusedPeers", maxRefusedPeers, "peers"},
+		seconds("dp.refusalPause", api.RefusalPause),
+		{"dp.refusedPeers", api.MaxRefusedPeers, "peers"},
 
 		{"document.depth", policy.MaxDepth, "levels"},
 		{"document.size", policy.MaxDocument, "bytes"},

@@ -26,29 +26,8 @@ func tagEdict(name, to string, allowed, denied int) string {
 		name, target, strings.Join(from, ","))
 }
 
-// Permissions that come to more than a proxy is given are refused: one by itself, and one that does together with others for an
-// inbound that there is, also in a dry run. Nothing is written.
-func TestMatchersAreRefused(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	path := func(name string) string { return "/meshes/default/meshtrafficpermissions/" + name }
-	const say = "more than 5000 services and tags at one inbound"
-	s.put(path("big"), tagEdict("big", "", 100, 100)).wantProblem(t, 400, say)
-
-	s.mustPut("/meshes/default/dataplanes/backend-1", dataplaneJSON("backend-1", "backend"))
-	s.mustPut(path("allow"), tagEdict("allow", "", 100, 0))
-	s.mustPut(path("elsewhere"), tagEdict("elsewhere", "nobody", 0, 100))
-	s.put(path("deny")+"?dryRun=true", tagEdict("deny", "backend", 0, 100)).wantProblem(t, 409, "MeshTrafficPermissions deny, allow have")
-	s.put(path("deny"), tagEdict("deny", "backend", 0, 100)).wantProblem(t, 409, say)
-	if r := s.get(path("deny")); r.status != 404 {
-		t.Errorf("it is there: %d", r.status)
-	}
-	s.mustPut(path("deny"), tagEdict("deny", "backend", 0, 10))
-	s.put(path("deny"), tagEdict("deny", "backend", 0, 100)).wantProblem(t, 409, say) // its own former self does not count
-}
-
-// Where they come to more all the same, as with a Dataplane that came later, its proxy keeps what it has, and it is said why. Others
-// are not concerned.
+// Where permissions come to more than a proxy is given all the same, as with a Dataplane that came later, its proxy keeps what it
+// has, and it is said why. Others are not concerned.
 func TestMatchersAreNotGiven(t *testing.T) {
 	t.Parallel()
 	p := start(t)

@@ -1,7 +1,6 @@
 package cp_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -126,25 +125,5 @@ func TestBootstrapWithoutToken(t *testing.T) {
 			t.Errorf("%d %s", got.status, got.body)
 		}
 		envoyAccepts(t, []byte(got.body))
-	}
-}
-
-// The catalog tells agents whether they need a token. Tokens are issued all the same, but where the API for them is off.
-func TestCatalogWithoutAuthentication(t *testing.T) {
-	t.Parallel()
-	for name, off := range withoutAuthentication() {
-		s := newServer(t, off)
-		var c struct {
-			APIs struct{ DataplaneToken, Admin *struct{ LocalURL string } }
-		}
-		if err := json.Unmarshal([]byte(s.get("/catalog").body), &c); err != nil || c.APIs.DataplaneToken != nil || c.APIs.Admin == nil {
-			t.Errorf("%s: %+v, %v", name, c, err)
-		}
-		r := s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"default","validFor":"1h"}`})
-		if name == "very old" {
-			r.wantProblem(t, 404, "adminServer.apis.dataplaneToken.enabled")
-		} else if r.status != 200 {
-			t.Errorf("%s: no token: %d %s", name, r.status, r.body)
-		}
 	}
 }

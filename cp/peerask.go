@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"koguma/cp/api"
 	"koguma/policy"
 )
 
@@ -42,7 +43,7 @@ func (p *peers) others() []other {
 }
 
 // ask asks all peers at once. silent are the addresses of those that did not answer.
-func (p *peers) ask(ctx context.Context, q question) (tallies [][]account, silent []string) {
+func (p *peers) ask(ctx context.Context, q api.Question) (tallies [][]account, silent []string) {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
 	all := p.others()
@@ -70,7 +71,7 @@ func (p *peers) ask(ctx context.Context, q question) (tallies [][]account, silen
 }
 
 // ask asks the peer, which is given up with the context.
-func (o other) ask(ctx context.Context, q question) ([]account, error) {
+func (o other) ask(ctx context.Context, q api.Question) ([]account, error) {
 	if o.conn == nil {
 		return nil, errors.New("it is not heard")
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"koguma/cp/api"
 	"koguma/policy"
 )
 
@@ -66,7 +67,7 @@ func (p *peers) tell(w http.ResponseWriter, r *http.Request) {
 
 // accountant answers for the own proxies.
 type accountant interface {
-	accounts(q question) []account
+	accounts(q api.Question) []account
 }
 
 // maxQuestion bounds what a peer may ask, in bytes: it may name all proxies.
@@ -75,7 +76,7 @@ const maxQuestion = 8 << 20
 // answer answers a question of a peer.
 func (p *peers) answer(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxQuestion))
-	var q question
+	var q api.Question
 	if err == nil {
 		err = policy.DecodeOpen(body, &q)
 	}

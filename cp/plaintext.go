@@ -1,13 +1,11 @@
 package cp
 
 import (
-	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"koguma/policy"
-	"koguma/xds"
 )
 
 // The bounds of a report of plaintext.
@@ -46,23 +44,4 @@ func (s *session) reported(n *corev3.Node) {
 	if len(all) > 0 {
 		s.reconciler.hears(s)
 	}
-}
-
-// inboundsOf are the inbounds of a Dataplane, with what was reported of them.
-func inboundsOf(d *policy.Dataplane, seen policy.DataplaneInsight) []policy.InboundMTLS {
-	var all []policy.InboundMTLS
-	for i := range d.Networking.Inbound {
-		in := &d.Networking.Inbound[i]
-		if in.State == policy.StateIgnored {
-			continue
-		}
-		listener := xds.ListenerOf(d.Listen(in))
-		var m policy.InboundMTLS
-		if at := slices.IndexFunc(seen.Plaintext, func(p policy.InboundMTLS) bool { return p.Address == listener }); at >= 0 {
-			m = seen.Plaintext[at]
-		}
-		m.Proxy, m.Service, m.Address = d.Name, in.Service(), d.Listen(in).String()
-		all = append(all, m)
-	}
-	return all
 }

@@ -1,9 +1,13 @@
 package cp
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 	"sync"
 
+	"koguma/cp/explain"
+	"koguma/policy"
 	"koguma/store"
 )
 
@@ -45,4 +49,35 @@ func (p *progressed) of(mesh string) uint64 {
 		return v
 	}
 	return p.version
+}
+
+// Delivery implements [api.Courier].
+func (r *reconciler) Delivery(mesh string, version uint64, all []policy.Key) policy.Delivery {
+	d := policy.Delivery{Mesh: mesh, Version: r.progress.of(mesh), Pending: []policy.ProxyPending{}, Absent: []policy.AbsentProxy{}}
+	sessions := map[string]*session{}
+	endings := map[string]explain.Ending{}
+	r.mu.Lock()
+	for key, s := range r.sessions {
+		if key.Mesh == mesh {
+			sessions[key.Name] = s
+		}
+	}
+	for _, key := range all {
+		endings[key.Name] = r.endings[key]
+	}
+	r.mu.Unlock()
+	d.Proxies = len(sessions)
+	for name, s := range sessions {
+		for _, p := range s.pending(version) {
+			d.Pending = append(d.Pending, policy.ProxyPending{Proxy: name, Pending: p})
+		}
+	}
+	for name, e := range endings {
+		if sessions[name] == nil {
+			d.Absent = append(d.Absent, e.Absent(name))
+		}
+	}
+	slices.SortStableFunc(d.Pending, func(a, b policy.ProxyPending) int { return cmp.Compare(a.Proxy, b.Proxy) })
+	slices.SortFunc(d.Absent, func(a, b policy.AbsentProxy) int { return cmp.Compare(a.Proxy, b.Proxy) })
+	return d
 }

@@ -161,7 +161,7 @@ func (r *reconciler) connected(key policy.Key) *session {
 	return r.sessions[key]
 }
 
-// Insight implements watcher.
+// Insight implements [api.Watcher].
 func (r *reconciler) Insight(key policy.Key) policy.DataplaneInsight {
 	r.mu.Lock()
 	s, last := r.sessions[key], r.last[key]

@@ -3,23 +3,17 @@ package cp
 import (
 	"errors"
 	"log/slog"
-	"maps"
-	"net"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"koguma/cp/api"
 	"koguma/token"
 )
 
 const (
-	// refusalPause is how long no second line is written about the same peer.
-	refusalPause = time.Second
-	// maxRefusedPeers is how many peers are told apart. Those beyond share one line.
-	maxRefusedPeers = 1024
 	// maxNode is how much is written of what a proxy says that it is, in bytes.
 	maxNode = 300
 )
@@ -29,19 +23,7 @@ const (
 type refusals struct {
 	count *prometheus.CounterVec // by check
 	log   *slog.Logger
-	sampler
-}
-
-// sampler says which of many refusals have a line in the log. It is safe for concurrent use; the zero value is ready.
-type sampler struct {
-	mu    sync.Mutex
-	peers map[string]*refusedPeer // by host; "" is all that are too many
-}
-
-// refusedPeer is what was written about one peer.
-type refusedPeer struct {
-	written time.Time
-	since   int // refusals that no line was written for
+	api.Sampler
 }
 
 func newRefusals(m *metrics, log *slog.Logger) *refusals {
@@ -52,7 +34,7 @@ func newRefusals(m *metrics, log *slog.Logger) *refusals {
 // ids if the signature was good, and never more of a token than that.
 func (r *refusals) add(verb, peer, node, check string, err error) {
 	r.count.WithLabelValues(check).Inc()
-	suppressed, ok := r.admit(peer, time.Now())
+	suppressed, ok := r.Admit(peer, time.Now())
 	if !ok {
 		return
 	}
@@ -64,36 +46,6 @@ func (r *refusals) add(verb, peer, node, check string, err error) {
 		attrs = append(attrs, "suppressed", suppressed)
 	}
 	r.log.Info("audit", append(attrs, "reason", message(err), "outcome", "refused")...)
-}
-
-// admit reports whether a line may be written about a peer, and how many were not since the last.
-func (r *sampler) admit(peer string, now time.Time) (suppressed int, ok bool) {
-	host, _, err := net.SplitHostPort(peer)
-	if err != nil {
-		host = peer
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.peers[host] == nil && len(r.peers) >= maxRefusedPeers {
-		maps.DeleteFunc(r.peers, func(_ string, p *refusedPeer) bool { return now.Sub(p.written) >= refusalPause })
-		if len(r.peers) >= maxRefusedPeers {
-			host = ""
-		}
-	}
-	p := r.peers[host]
-	if p == nil {
-		if r.peers == nil {
-			r.peers = map[string]*refusedPeer{}
-		}
-		p = &refusedPeer{}
-		r.peers[host] = p
-	}
-	if now.Sub(p.written) < refusalPause {
-		p.since++
-		return 0, false
-	}
-	suppressed, p.since, p.written = p.since, 0, now
-	return suppressed, true
 }
 
 // message is an error without the words that gRPC puts before it.

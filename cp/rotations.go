@@ -218,7 +218,7 @@ func (r *rotations) tell(mesh string, before *policy.Trust, s step) {
 		attrs = append(attrs, "before", before.Stage, "after", time.Since(before.Since).Round(time.Millisecond))
 	}
 	if len(s.passed) > 0 {
-		attrs = append(attrs, "forced past", nameBlockers(s.passed))
+		attrs = append(attrs, "forced past", policy.NameBlockers(s.passed))
 	}
 	r.log.Info("trust of the mesh", attrs...)
 }
@@ -258,16 +258,16 @@ func (r *rotations) holders(mesh string, t *policy.Trust, now time.Time) []holde
 	return all
 }
 
-// force passes the stage that a mesh is in, and returns those that it waited for.
-func (r *rotations) force(ctx context.Context, mesh string) (passed []policy.Blocker, err error) {
+// Force passes the stage that a mesh is in, and returns those that it waited for.
+func (r *rotations) Force(ctx context.Context, mesh string) (passed []policy.Blocker, err error) {
 	return passed, store.Again(func() (err error) {
 		passed, err = r.advance(ctx, mesh, true)
 		return err
 	})
 }
 
-// overview is where the trust of a mesh stands, for people.
-func (r *rotations) overview(mesh string) policy.TrustOverview {
+// Overview is where the trust of a mesh stands, for people.
+func (r *rotations) Overview(mesh string) policy.TrustOverview {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v := policy.TrustOverview{Mesh: mesh, Authorities: []policy.AuthorityOverview{}, WaitsFor: []policy.Blocker{}}

@@ -24,7 +24,7 @@ const (
 // setMesh takes in what became of the Mesh.
 func (m *meshIndex) setMesh(mesh *policy.Mesh, live bool) {
 	before := m.mode()
-	if live && before == policy.ModePermissive && mesh != nil && modeOf(mesh) == xds.ModeOff {
+	if live && before == policy.ModePermissive && mesh != nil && xds.ModeOf(mesh) == xds.ModeOff {
 		m.next, m.speaking, m.settling = mesh, nil, false
 		return
 	}
@@ -53,19 +53,7 @@ func (m *meshIndex) mode() string {
 	if m.mesh == nil {
 		return policy.ModeStrict
 	}
-	return modeOf(m.mesh)
-}
-
-// modeOf is what a Mesh says of plaintext.
-func modeOf(m *policy.Mesh) string {
-	b := m.Enabled()
-	switch {
-	case b == nil:
-		return xds.ModeOff
-	case b.Permissive():
-		return policy.ModePermissive
-	}
-	return policy.ModeStrict
+	return xds.ModeOf(m.mesh)
 }
 
 // inPlaintext reports whether a service is dialled in plaintext although there is mTLS.

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"time"
 
+	"koguma/cp/api"
 	"koguma/policy"
 	"koguma/xds"
 )
@@ -99,4 +100,21 @@ func overdue(leaf *x509.Certificate, now time.Time) bool {
 	}
 	begin := sinceMade(leaf)
 	return now.After(begin.Add(time.Duration(overduePoint * float64(leaf.NotAfter.Sub(begin)))))
+}
+
+// Tokens implements [api.Bearers].
+func (r *reconciler) Tokens(mesh string) []api.TokenInUse {
+	r.mu.Lock()
+	var all []api.TokenInUse
+	for key, s := range r.sessions {
+		if key.Mesh == mesh && s.claims.KeyID != "" { // without authentication nobody has one
+			all = append(all, api.TokenInUse{Proxy: key, Claims: s.claims})
+		}
+	}
+	r.mu.Unlock()
+	v, now := r.keys.verifier(), time.Now()
+	for i := range all {
+		all[i].Err = v.Judge(all[i].Claims, now)
+	}
+	return all
 }

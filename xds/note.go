@@ -7,6 +7,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"koguma/policy"
 )
 
 // Note is what an agent is told of an inbound, beside its listener. It rides in the listener's metadata, and the agent
@@ -27,6 +29,18 @@ type Note struct {
 
 // ModeOff, in a [Note], says that mTLS is off in the mesh.
 const ModeOff = "OFF"
+
+// ModeOf is what a Mesh says of plaintext.
+func ModeOf(m *policy.Mesh) string {
+	b := m.Enabled()
+	switch {
+	case b == nil:
+		return ModeOff
+	case b.Permissive():
+		return policy.ModePermissive
+	}
+	return policy.ModeStrict
+}
 
 const noteKey = "io.koguma.inbound"
 
