@@ -20,14 +20,15 @@ func edges() map[string][]string {
 		"xds":       {"policy", "certs"},
 		"agent":     {"bootstrap", "envoy", "xds", "token", "certs", "policy"},
 		"authority": {"token", "certs", "policy"},
-		"cp":        {"cp/api", "cp/settings", "cp/ledger", "cp/problem", "cp/registry", "cp/explain", "store", "xds", "token", "authority", "certs", "policy", "bootstrap"},
+		"cp": {"cp/api", "cp/explain", "cp/registry", "cp/ledger", "cp/settings",
+			"store", "xds", "token", "authority", "certs", "policy", "bootstrap"},
 
-		"cp/api":      {"cp/settings", "cp/explain", "cp/problem", "cp/registry", "store", "xds", "token", "certs", "policy"},
-		"cp/settings": {"store", "token", "policy"},
+		"cp/api":      {"cp/explain", "cp/registry", "cp/problem", "cp/settings", "store", "xds", "token", "certs", "policy"},
+		"cp/explain":  {"cp/ledger", "xds", "certs", "policy"},
+		"cp/registry": {"cp/ledger", "cp/problem", "cp/settings", "store", "token", "authority", "certs", "policy"},
 		"cp/ledger":   {"store", "token", "policy"},
 		"cp/problem":  {"policy"},
-		"cp/explain":  {"cp/ledger", "xds", "certs", "policy"},
-		"cp/registry": {"cp/settings", "cp/ledger", "cp/problem", "store", "token", "authority", "certs", "policy"},
+		"cp/settings": {"store", "token", "policy"},
 
 		"store/storetest": {"store", "policy"}, // what every store has to do, for their tests
 		"certs/certstest": nil,                 // bad certificates, and judges that know nothing of ours
