@@ -46,16 +46,6 @@ func follow(t *testing.T, dir string, blocks []testenv.Block) {
 	}
 }
 
-// The tutorial is what a reader types in one shell, from its first command to its last.
-func TestTutorial(t *testing.T) {
-	t.Parallel()
-	blocks := testenv.Blocks(document(t, "doc/tutorial.md"))
-	if len(blocks) < 10 {
-		t.Fatalf("the tutorial has %d blocks", len(blocks))
-	}
-	follow(t, t.TempDir(), blocks)
-}
-
 func TestBlocksOfADocument(t *testing.T) {
 	t.Parallel()
 	blocks := testenv.Blocks("# Title\n\n```\nnot run\n```\n\n```sh\nfirst\n```\n```\nsaid\n```\n\n```sh\nsecond\n\nthird\n```\n\nText.\n\n```\nno output\n```\n")
