@@ -12,7 +12,7 @@ var (
 	linkTo      = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	ownAnchor   = regexp.MustCompile(`<a id="([^"]+)">`)
 	goFile      = regexp.MustCompile("`([a-z0-9_/-]+/[a-z0-9_]+\\.go)`")
-	notInAnchor = regexp.MustCompile("[^\\p{L}\\p{N}_ -]") // of a heading is in its anchor
+	notInAnchor = regexp.MustCompile(`[^\p{L}\p{N}_ -]`) // of a heading is in its anchor
 )
 
 // Links lead to files and headings that there are, and the files that are named are there.
