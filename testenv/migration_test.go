@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"koguma/testenv"
 )
@@ -43,12 +44,12 @@ func (k *kuma) keyData() string {
 	return pemData("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(k.key))
 }
 
-// caData is what a Secret has of a CA with the key, as Kuma makes it for a mesh.
-func (k *kuma) caData(mesh string) string {
+// caData is what a Secret has of a CA with the key, as Kuma makes it for the mesh default.
+func (k *kuma) caData() string {
 	k.t.Helper()
 	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(0), Subject: pkix.Name{Organization: []string{"Kuma"}, OrganizationalUnit: []string{"Mesh"}, CommonName: mesh},
-		URIs: []*url.URL{{Scheme: "spiffe", Host: mesh}}, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		SerialNumber: big.NewInt(0), Subject: pkix.Name{Organization: []string{"Kuma"}, OrganizationalUnit: []string{"Mesh"}, CommonName: "default"},
+		URIs: []*url.URL{{Scheme: "spiffe", Host: "default"}}, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true, IsCA: true, NotBefore: time.Now().Add(-10 * time.Second), NotAfter: time.Now().AddDate(10, 0, 0),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, ca, ca, k.key.Public(), k.key)
@@ -78,52 +79,32 @@ func (k *kuma) token(name, service string) string {
 	return text
 }
 
-// export is a mesh as it is exported from Kuma, with what is not known here taken out.
-func (k *kuma) export() string {
-	return `type: Mesh
-name: default
-creationTime: "2025-01-02T03:04:05.678Z"
-modificationTime: "2025-01-02T03:04:05.678Z"
-mtls:
-  enabledBackend: ca-1
-  backends:
-    - name: ca-1
-      type: provided
-      conf:
-        cert: {secret: kuma-ca-cert}
-        key: {secret: kuma-ca-key}
----
-type: TrafficPermission
-mesh: default
-name: web-to-backend
-sources:
-  - match: {kuma.io/service: web}
-destinations:
-  - match: {kuma.io/service: backend}
----
-` + k.secret("Secret", "dataplane-token-signing-key-default-1", k.keyData()) + "---\n" +
-		k.secret("Secret", "kuma-ca-cert", k.caData("default")) + "---\n" + k.secret("Secret", "kuma-ca-key", k.keyData())
-}
-
-// write makes the files that the text speaks of.
-func (k *kuma) write(dir string) {
+// files are those of testdata/kuma.txtar, by name, with the key and the CA in them.
+func (k *kuma) files() map[string]string {
 	k.t.Helper()
-	for name, text := range map[string]string{
-		"kuma.yaml": k.export(), "web.token": k.token("web-1", "web"),
-		"web.yaml": "type: Dataplane\nmesh: default\nname: web-1\nnetworking:\n  address: 127.0.0.1\n  inbound:\n    - port: 10001\n      servicePort: 8001\n" +
-			"      tags: {kuma.io/service: web, kuma.io/zone: default}\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			k.t.Fatal(err)
-		}
+	archive, err := txtar.ParseFile("testdata/kuma.txtar")
+	if err != nil {
+		k.t.Fatal(err)
 	}
+	fill := strings.NewReplacer("$KEY", k.keyData(), "$CA", k.caData())
+	files := map[string]string{}
+	for _, f := range archive.Files {
+		files[f.Name] = fill.Replace(string(f.Data))
+	}
+	return files
 }
 
 // The steps by which a mesh moves, with its keys and its CA.
 func TestMigration(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	newKuma(t).write(dir)
+	k := newKuma(t)
+	files := k.files()
+	for name, text := range map[string]string{"kuma.yaml": files["kuma.yaml"], "web.yaml": files["web.yaml"], "web.token": k.token("web-1", "web")} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	follow(t, dir, testenv.Blocks(document(t, "doc/migration.md")))
 }
 
@@ -132,7 +113,9 @@ func TestMigrationTables(t *testing.T) {
 	t.Parallel()
 	blocks := []testenv.Block{{Commands: "kuma-cp run >kuma-cp.log 2>&1 &\ncurl -fs --retry 9 --retry-connrefused localhost:5680/ready\n"}}
 	rows := kumaRows(t, document(t, "doc/migration.md"))
-	resources := newKuma(t).resources()
+	resources := newKuma(t).files()
+	delete(resources, "kuma.yaml")
+	delete(resources, "web.yaml")
 	for _, r := range rows {
 		command, ok := strings.CutPrefix(r.what, "`")
 		if command = strings.TrimSuffix(command, "`"); strings.HasPrefix(command, "KUMA_") {
