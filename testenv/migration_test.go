@@ -117,20 +117,8 @@ func TestMigrationTables(t *testing.T) {
 	delete(resources, "kuma.yaml")
 	delete(resources, "web.yaml")
 	for _, r := range rows {
-		command, ok := strings.CutPrefix(r.what, "`")
-		if command = strings.TrimSuffix(command, "`"); strings.HasPrefix(command, "KUMA_") {
-			command += " kuma-cp config"
-		} else if !ok || resources[r.what] != "" {
-			if resources[r.what] == "" {
-				t.Errorf("there is no resource for %q", r.what)
-			}
-			command = "kumactl apply -f - <<'EOF'\n" + resources[r.what] + "EOF\n"
-			delete(resources, r.what)
-		}
-		if strings.HasPrefix(command, "kuma-dp run") {
-			command += " --binary-path=/none"
-		}
-		blocks = append(blocks, testenv.Block{Commands: "code=0\n{ " + command + "\n} || code=$?\necho exit code $code\n"})
+		blocks = append(blocks, testenv.Block{Commands: "code=0\n{ " + r.command(resources) + "\n} || code=$?\necho exit code $code\n"})
+		delete(resources, r.what)
 	}
 	if len(resources) > 0 || len(rows) < 100 {
 		t.Errorf("%d rows, and none for %q", len(rows), slices.Sorted(maps.Keys(resources)))
@@ -152,6 +140,20 @@ func TestMigrationTables(t *testing.T) {
 
 // kumaRow is one line of a table: what somebody brings from Kuma, and what becomes of it.
 type kumaRow struct{ what, here, says string }
+
+// command shows what becomes of it. What is neither a command nor a setting is a resource.
+func (r kumaRow) command(resources map[string]string) string {
+	switch code := strings.Trim(r.what, "`"); {
+	case resources[r.what] != "" || !strings.HasPrefix(r.what, "`"):
+		return "kumactl apply -f - <<'EOF'\n" + resources[r.what] + "EOF\n"
+	case strings.HasPrefix(code, "KUMA_"):
+		return code + " kuma-cp config"
+	case strings.HasPrefix(code, "kuma-dp run"):
+		return code + " --binary-path=/none" // so it gets as far as that
+	default:
+		return code
+	}
+}
 
 // kumaRows are the rows of all tables that say what is as is and what is refused.
 func kumaRows(t *testing.T, text string) []kumaRow {
