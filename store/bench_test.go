@@ -10,6 +10,7 @@ import (
 
 	"koguma/policy"
 	"koguma/store"
+	"koguma/testenv"
 )
 
 func proxy(i int, version string) *policy.Dataplane {
@@ -43,7 +44,7 @@ func stores(b *testing.B, run func(b *testing.B, s store.Store)) {
 		run(b, s)
 	})
 	b.Run("postgres", func(b *testing.B) {
-		s := openPostgres(b, newDatabase(b, startPostgres(b)))
+		s := openPostgres(b, newDatabase(b, testenv.ServePostgres(b)))
 		defer s.Close()
 		run(b, s)
 	})
@@ -122,7 +123,7 @@ func BenchmarkOpen(b *testing.B) {
 		measure(b, func() store.Store { return openFile(b, path) })
 	})
 	b.Run("postgres", func(b *testing.B) {
-		cfg := newDatabase(b, startPostgres(b))
+		cfg := newDatabase(b, testenv.ServePostgres(b))
 		measure(b, func() store.Store { return openPostgres(b, cfg) })
 	})
 }

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"koguma/store"
+	"koguma/testenv"
 )
 
 // A Postgres that is away when the store is opened is waited for, and only that.
 func TestPostgresIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := testenv.ServePostgres(t)
 	cfg := newDatabase(t, p)
 	address := net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
 	cfg.Patience = time.Minute

@@ -100,7 +100,7 @@ func name(i int) string { return proxy(i, "").Name }
 // and when it is back all goes on by itself, with nothing lost of what was acknowledged and no event twice.
 func TestPostgresAway(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := testenv.ServePostgres(t)
 	s := openPostgres(t, newDatabase(t, p))
 	defer closeStore(t, s)
 	w := follow(t, s)
@@ -159,7 +159,7 @@ func TestPostgresAway(t *testing.T) {
 // nothing, when it is back.
 func TestPostgresKilled(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := testenv.ServePostgres(t)
 	cfg := newDatabase(t, p)
 	s := openPostgres(t, cfg)
 	defer closeStore(t, s)

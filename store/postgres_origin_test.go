@@ -155,7 +155,7 @@ func TestPostgresHosts(t *testing.T) {
 	var cfg store.PostgresConfig
 	var servers []*testenv.Postgres
 	for range 2 {
-		p := startPostgres(t)
+		p := testenv.ServePostgres(t)
 		cfg = newDatabase(t, p)
 		s := openPostgres(t, cfg)
 		put(t, s, proxy(9, "1"))

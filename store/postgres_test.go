@@ -10,24 +10,6 @@ import (
 	"koguma/testenv"
 )
 
-// startPostgres is a server that runs until the test ends.
-func startPostgres(t testing.TB, settings ...string) *testenv.Postgres {
-	t.Helper()
-	p, err := testenv.NewPostgres(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := p.Start(t.Context(), settings...); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // shared is for the tests that do a server no harm.
 var shared sharedPostgres
 

@@ -16,7 +16,7 @@ import (
 // other.
 func TestControlPlanesStartAtOnce(t *testing.T) {
 	t.Parallel()
-	cfg, err := startPostgres(t).NewDatabase(t.Context())
+	cfg, err := testenv.ServePostgres(t).NewDatabase(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

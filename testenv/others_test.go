@@ -13,7 +13,7 @@ import (
 // proxies of the other within a second, and either tells of all. One that is killed is known to be gone when its lease ends.
 func TestTwoControlPlanes(t *testing.T) {
 	t.Parallel()
-	m := testenv.New(t, testenv.Options{MTLS: true, Postgres: startPostgres(t)})
+	m := testenv.New(t, testenv.Options{MTLS: true, Postgres: testenv.ServePostgres(t)})
 	a := m.CP
 	b := m.AddCP()
 	at := func(metric string) (n string, err error) {

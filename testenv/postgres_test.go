@@ -1,7 +1,6 @@
 package testenv_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,25 +10,6 @@ import (
 
 	"koguma/testenv"
 )
-
-func startPostgres(t *testing.T) *testenv.Postgres {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	p, err := testenv.NewPostgres(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := p.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
 
 // putPermission has the API write what permits nobody anything that is not permitted yet.
 func putPermission(t *testing.T, m *testenv.Mesh, name string) *http.Response {
@@ -91,7 +71,7 @@ func back(t *testing.T, m *testenv.Mesh, name string) {
 // anything, with a control plane that was restarted before. It says that it takes no changes, and takes them again by itself.
 func TestMeshOnPostgres(t *testing.T) {
 	t.Parallel()
-	p := startPostgres(t)
+	p := testenv.ServePostgres(t)
 	m, backend, web := pair(t, testenv.Options{Postgres: p})
 	before := serial(t, backend.In("backend"))
 	load := testenv.StartLoad(t.Context(), web.Out("backend"), 100)

@@ -68,11 +68,7 @@ func (c *cli) inspectServices() *cobra.Command {
 		Short: "Show the services of a mesh, and how many of their proxies are online",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cp, err := c.client()
-			if err != nil {
-				return err
-			}
-			path, err := meshPath(mesh)
+			cp, path, err := c.inMesh(mesh)
 			if err != nil {
 				return err
 			}

@@ -107,6 +107,15 @@ func addMeshFlag(cmd *cobra.Command, mesh *string) {
 	cmd.PersistentFlags().StringVarP(mesh, "mesh", "m", "default", "the mesh")
 }
 
+// inMesh is for a command about one mesh: the control plane, and the path of the mesh there.
+func (c *cli) inMesh(mesh string) (cp *client, path string, err error) {
+	if cp, err = c.client(); err != nil {
+		return nil, "", err
+	}
+	path, err = meshPath(mesh)
+	return cp, path, err
+}
+
 // addOutputFlag gives the command and those below it the flag that says how to print.
 func addOutputFlag(cmd *cobra.Command, output *choice) {
 	*output = choice{"table", []string{"table", "yaml", "json"}}

@@ -43,11 +43,7 @@ Only proxies that are connected can be seen. One that is not, and has an old tok
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cp, err := c.client()
-			if err != nil {
-				return err
-			}
-			path, err := meshPath(mesh)
+			cp, path, err := c.inMesh(mesh)
 			if err != nil {
 				return err
 			}

@@ -38,10 +38,7 @@ for until it is back or its certificate has ended; kumactl inspect mesh names it
 				return errors.New("say --to BACKEND, --abort or --force; or --wait alone, to see how a rotation goes on")
 			}
 			var err error
-			if r.cp, err = c.client(); err != nil {
-				return err
-			}
-			if r.path, err = meshPath(mesh); err != nil {
+			if r.cp, r.path, err = c.inMesh(mesh); err != nil {
 				return err
 			}
 			return r.run(cmd.Context())

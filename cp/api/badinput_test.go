@@ -93,19 +93,7 @@ func openPostgres(t *testing.T) store.Store {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	p, err := testenv.NewPostgres(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := p.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := p.NewDatabase(ctx)
+	cfg, err := testenv.ServePostgres(t).NewDatabase(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -174,14 +174,13 @@ func (a *API) listServiceInsights(r *http.Request) (answer, error) {
 			return answer{}, err
 		}
 	}
-	known := a.Fleet.Know(r.Context(), Question{Mesh: mesh, About: AboutInsight})
-	all, err := a.overviews(r.Context(), mesh, known)
+	all, warning, err := a.serviceInsights(r.Context(), mesh)
 	if err != nil {
 		return answer{}, err
 	}
-	services := slices.DeleteFunc(serviceInsights(all), func(s policy.ServiceInsight) bool { return !q.inName(s.Name) })
+	services := slices.DeleteFunc(all, func(s policy.ServiceInsight) bool { return !q.inName(s.Name) })
 	ans := page(&q, r, services, func(s policy.ServiceInsight) string { return placeIn(s.Mesh, s.Name) }, func(s policy.ServiceInsight) any { return s })
-	ans.warning = known.warning()
+	ans.warning = warning
 	return ans, nil
 }
 
@@ -193,17 +192,23 @@ func (a *API) getServiceInsight(r *http.Request) (answer, error) {
 	if err := a.checkMesh(r, mesh); err != nil {
 		return answer{}, err
 	}
-	known := a.Fleet.Know(r.Context(), Question{Mesh: mesh, About: AboutInsight})
-	all, err := a.overviews(r.Context(), mesh, known)
+	all, warning, err := a.serviceInsights(r.Context(), mesh)
 	if err != nil {
 		return answer{}, err
 	}
-	for _, s := range serviceInsights(all) {
+	for _, s := range all {
 		if s.Name == name {
-			return answer{body: s, warning: known.warning()}, nil
+			return answer{body: s, warning: warning}, nil
 		}
 	}
 	return answer{}, problem.Refuse(http.StatusNotFound, "Could not retrieve insights", fmt.Sprintf("no Dataplane of mesh %q stands for service %q", mesh, name))
+}
+
+// serviceInsights is how the services of a mesh are, or of all for "", and what of that is not known.
+func (a *API) serviceInsights(ctx context.Context, mesh string) (all []policy.ServiceInsight, warning string, err error) {
+	known := a.Fleet.Know(ctx, Question{Mesh: mesh, About: AboutInsight})
+	overviews, err := a.overviews(ctx, mesh, known)
+	return serviceInsights(overviews), known.warning(), err
 }
 
 // serviceInsights counts the proxies of each service, sorted by mesh and name.

@@ -85,24 +85,33 @@ func (a *API) get(k policy.Kind) func(*http.Request) (answer, error) {
 	}
 }
 
+// writing is what a request that writes a resource says besides its body.
+type writing struct {
+	key        policy.Key
+	dry, force bool
+	only       registry.Precondition
+}
+
+func (a *API) parseWrite(r *http.Request, k policy.Kind) (w writing, err error) {
+	if a.Config.APIServer.ReadOnly {
+		return w, methodNotAllowed(r)
+	}
+	if w.key, err = a.keyOf(r, k); err != nil {
+		return w, err
+	}
+	if w.dry, err = takeDryRun(r); err != nil {
+		return w, err
+	}
+	if w.force, err = parseForce(r, k); err != nil {
+		return w, err
+	}
+	w.only, err = registry.ParsePrecondition(r)
+	return w, err
+}
+
 func (a *API) put(k policy.Kind) func(*http.Request) (answer, error) {
 	return func(r *http.Request) (answer, error) {
-		if a.Config.APIServer.ReadOnly {
-			return answer{}, methodNotAllowed(r)
-		}
-		key, err := a.keyOf(r, k)
-		if err != nil {
-			return answer{}, err
-		}
-		dry, err := takeDryRun(r)
-		if err != nil {
-			return answer{}, err
-		}
-		force, err := parseForce(r, k)
-		if err != nil {
-			return answer{}, err
-		}
-		only, err := registry.ParsePrecondition(r)
+		w, err := a.parseWrite(r, k)
 		if err != nil {
 			return answer{}, err
 		}
@@ -118,17 +127,17 @@ func (a *API) put(k policy.Kind) func(*http.Request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if err := checkIdentity(res, key); err != nil {
+		if err := checkIdentity(res, w.key); err != nil {
 			return answer{}, err
 		}
 		if err := res.Validate(); err != nil {
 			return answer{}, err
 		}
 		rs := a.Registry
-		rs.Force, rs.Only = force, only
-		if dry {
+		rs.Force, rs.Only = w.force, w.only
+		if w.dry {
 			return a.dryRun(r.Context(), func(rs registry.Registry) ([]string, error) {
-				rs.Force, rs.Only = force, only
+				rs.Force, rs.Only = w.force, w.only
 				out, err := rs.Put(r.Context(), res)
 				return out.Warnings, err
 			})
@@ -142,7 +151,7 @@ func (a *API) put(k policy.Kind) func(*http.Request) (answer, error) {
 			return answer{}, err
 		}
 		out.Warnings = append(out.Warnings, plaintext...)
-		return a.written(r, key, out), nil
+		return a.written(r, w.key, out), nil
 	}
 }
 
@@ -166,34 +175,19 @@ func (a *API) written(r *http.Request, key policy.Key, out registry.Outcome) ans
 
 func (a *API) delete(k policy.Kind) func(*http.Request) (answer, error) {
 	return func(r *http.Request) (answer, error) {
-		if a.Config.APIServer.ReadOnly {
-			return answer{}, methodNotAllowed(r)
-		}
-		key, err := a.keyOf(r, k)
+		w, err := a.parseWrite(r, k)
 		if err != nil {
 			return answer{}, err
 		}
-		dry, err := takeDryRun(r)
-		if err != nil {
-			return answer{}, err
-		}
-		force, err := parseForce(r, k)
-		if err != nil {
-			return answer{}, err
-		}
-		only, err := registry.ParsePrecondition(r)
-		if err != nil {
-			return answer{}, err
-		}
-		if dry {
+		if w.dry {
 			return a.dryRun(r.Context(), func(rs registry.Registry) ([]string, error) {
-				rs.Only = only
-				return nil, rs.Delete(r.Context(), key, force)
+				rs.Only = w.only
+				return nil, rs.Delete(r.Context(), w.key, w.force)
 			})
 		}
 		rs := a.Registry
-		rs.Only = only
-		if err := rs.Delete(r.Context(), key, force); err != nil {
+		rs.Only = w.only
+		if err := rs.Delete(r.Context(), w.key, w.force); err != nil {
 			return answer{}, err
 		}
 		version, err := store.Version(r.Context(), a.Registry.Store)

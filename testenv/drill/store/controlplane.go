@@ -120,21 +120,26 @@ func (d *shared) gathered(ctx context.Context, n int, cps ...int) error {
 	})
 }
 
+// killBusy kills the control plane that has most proxies, and returns how many it had, when the other one has all.
+func (d *shared) killBusy(ctx context.Context) (had int, took map[drill.Event]time.Duration, err error) {
+	if had, err = d.sessions(ctx, d.busy); err != nil {
+		return 0, nil, err
+	}
+	begin := time.Now()
+	d.CPs[d.busy].Kill()
+	err = d.gathered(ctx, len(d.Proxies), d.idle)
+	return had, map[drill.Event]time.Duration{moved: time.Since(begin)}, err
+}
+
 // kill kills the control plane that has most proxies. The other one gets them, and what acts on them.
 func (d *shared) kill(ctx context.Context) (string, error) {
 	if err := d.judge(ctx); err != nil {
 		return "", err
 	}
-	had, err := d.sessions(ctx, d.busy)
+	had, took, err := d.killBusy(ctx)
 	if err != nil {
 		return "", err
 	}
-	begin := time.Now()
-	d.CPs[d.busy].Kill()
-	if err := d.gathered(ctx, len(d.Proxies), d.idle); err != nil {
-		return "", err
-	}
-	took := map[drill.Event]time.Duration{moved: time.Since(begin)}
 	if took[acted], err = d.command(ctx); err != nil {
 		return "", err
 	}

@@ -202,16 +202,10 @@ func (d *shared) bothAway(ctx context.Context) (string, error) {
 	if err := d.ready(ctx, http.StatusServiceUnavailable); err != nil {
 		return "", err
 	}
-	had, err := d.sessions(ctx, d.busy)
+	had, took, err := d.killBusy(ctx)
 	if err != nil {
 		return "", err
 	}
-	begin := time.Now()
-	d.CPs[d.busy].Kill()
-	if err := d.gathered(ctx, len(d.Proxies), d.idle); err != nil {
-		return "", err
-	}
-	took := map[drill.Event]time.Duration{moved: time.Since(begin)}
 	if err := drill.Pause(ctx, 2*time.Second); err != nil {
 		return "", err
 	}
