@@ -96,7 +96,7 @@ func (c *ControlPlane) Run(ctx context.Context) (err error) {
 	keys := c.keyring()
 	r := newReconciler(s, keys, m, c.log, c.cfg.XDSServer.DataplaneDeregistrationDelay.Std())
 	r.roll.self = c.id
-	m.registry.MustRegister(expiries{cert, r}, storeUp(s))
+	m.registry.MustRegister(expiries{cert, r}, laggards{r}, storeUp(s))
 	static := &publicKeys{keys: keys, changed: r.judgeTokens, metrics: m, log: c.log}
 	if err := static.load(c.cfg.DPServer.Authn.DPProxy.DPToken.Validator.PublicKeys); err != nil {
 		return err

@@ -9,6 +9,6 @@ import (
 // Metrics describes what /metrics tells.
 func Metrics() prometheus.Collector {
 	m := newMetrics()
-	m.registry.MustRegister(expiries{}, storeUp(store.NewMemory()))
+	m.registry.MustRegister(expiries{}, laggards{}, storeUp(store.NewMemory()))
 	return m.registry
 }

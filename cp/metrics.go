@@ -27,6 +27,7 @@ type metrics struct {
 	stages       *prometheus.GaugeVec
 	blockers     *prometheus.GaugeVec
 	peers        *prometheus.GaugeVec
+	deliveries   *deliveries
 }
 
 func newMetrics() *metrics {
@@ -71,8 +72,13 @@ func newMetrics() *metrics {
 		peers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "koguma_control_planes", Help: "Other control planes of the store, by whether they are heard or unheard.",
 		}, []string{"state"}),
+		deliveries: newDeliveries(),
+	}
+	for _, result := range []string{"ok", "failed"} {
+		m.reloads.WithLabelValues(result) // from 0 on, so that the first failure is seen as one
 	}
 	m.registry.MustRegister(m.sessions, m.refusals, m.strangers, m.closed, m.tokens, m.reloads, m.tlsReloads, m.certificates, m.uncertified, m.rejections, m.stages, m.blockers, m.peers,
+		m.deliveries.responses, m.deliveries.taken,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -19,19 +19,22 @@ func TestReference(t *testing.T) {
 	}
 	text := string(data)
 	for _, name := range metricNames(cp.Metrics()) {
-		if !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") && !strings.Contains(text, "\n| `"+name) {
+		if !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") && !strings.Contains(text, "\n| `"+name+"` | ") {
 			t.Errorf("metric %s has no row", name)
 		}
 	}
 }
 
-// metricNames are the names of what c may collect.
+// metricNames are the names of what c may collect, with their labels: name{label,label}.
 func metricNames(c prometheus.Collector) []string {
 	ch := make(chan *prometheus.Desc)
 	go func() { defer close(ch); c.Describe(ch) }()
 	var names []string
 	for d := range ch {
-		names = append(names, strings.Split(d.String(), `"`)[1]) // Desc{fqName: "name", ...
+		// Desc{fqName: "name", help: "...", constLabels: {}, variableLabels: {label,label}}
+		text := d.String()
+		_, labels, _ := strings.Cut(strings.TrimSuffix(text, "}"), "variableLabels: ")
+		names = append(names, strings.Split(text, `"`)[1]+strings.TrimSuffix(labels, "{}"))
 	}
 	return names
 }

@@ -284,6 +284,7 @@ func (s *session) Observe(e xds.Event) {
 		}
 	}
 	s.present(e)
+	s.metrics.deliveries.observe(e, &s.delivery)
 	s.delivery.observe(e, s.use)
 	if e.Type == xds.TypeSecret {
 		s.reconciler.roll.touch(s.key)

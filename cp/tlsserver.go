@@ -61,6 +61,9 @@ type clientFile struct {
 // newTLSFiles reads the files. The first that cannot be used is the error.
 func newTLSFiles(conf tlsConf, own *serverCert, m *metrics, log *slog.Logger) (*tlsFiles, error) {
 	t := &tlsFiles{conf: conf, own: own, metrics: m, log: log}
+	for _, result := range []string{"ok", "failed"} {
+		m.tlsReloads.WithLabelValues(conf.section, result) // from 0 on, so that the first failure is seen as one
+	}
 	if _, err := t.load(); err != nil {
 		return nil, fmt.Errorf("%s: %w", conf.section, err)
 	}
