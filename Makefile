@@ -9,6 +9,8 @@ STEP          := .tools/step/step-ca-$(STEP_VERSION)
 POSTGRES_VERSION := 17.5.0
 POSTGRES      := .tools/postgres/postgres-$(POSTGRES_VERSION)
 PYJWT         := .tools/venv-jwt/pyjwt-$(PYJWT_VERSION)
+PROMETHEUS    := .tools/debian/prometheus/fetched
+PROMTOOL      := .tools/debian/prometheus/usr/bin/promtool
 
 export GOFLAGS += -mod=readonly
 
@@ -40,6 +42,11 @@ drill-ca: build tools ## rotate the CA, kill what does it and change the mode un
 
 drill-store: build tools ## stop, stall and replace Postgres, and kill control planes under load, and count what is lost
 	go run ./testenv/drill/store
+
+test-rules: build tools $(PROMETHEUS) ## try the alerts and the dashboard with a real Prometheus; needs Debian
+	$(PROMTOOL) check config deploy/prometheus/prometheus.yaml
+	$(PROMTOOL) test rules deploy/prometheus/alerts_test.yaml
+	go run ./testenv/drill/alerts
 
 golden: tools ## rewrite the golden files; read the diff before you commit it
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
@@ -89,4 +96,9 @@ $(POSTGRES):
 	go run ./testenv/fetch $(POSTGRES_VERSION) .tools/postgres
 	touch $@
 
-.PHONY: help build demo test check bench drill-ca drill-store drill-tokens golden fuzz audit tools clean
+# Prometheus and promtool, as Debian has them.
+$(PROMETHEUS):
+	testenv/debian.sh $(@D) prometheus
+	touch $@
+
+.PHONY: help build demo test check bench drill-ca drill-store drill-tokens test-rules golden fuzz audit tools clean
