@@ -23,6 +23,8 @@ func newBackupCommand() *cobra.Command {
 			"The settings are those of kuma-cp run. A store in a file can be read while no kuma-cp runs on it, one in Postgres at\n" +
 			"any time. Secrets are sealed with the first key of the key file; without a key file they are in the backup in clear.\n" +
 			"The key file itself is not in it: keep a copy elsewhere.",
+		Example: `  kuma-cp backup --file koguma.backup
+  kuma-cp backup -c kuma-cp.yaml --file koguma.backup`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {

@@ -62,19 +62,25 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "kuma-cp",
-		Short:         "The control plane of a mesh",
+		Use:   "kuma-cp",
+		Short: "The control plane of a mesh",
+		Long: `The control plane of a mesh: it keeps what kumactl applies, lets in the proxies that prove who they are, and gives each its
+configuration and certificates. Its other commands take care of what it keeps.`,
+		Example: `  kuma-cp run
+  kuma-cp run --config-file kuma-cp.yaml
+  kuma-cp backup --file koguma.backup`,
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newRunCommand(), newConfigCommand(), newMigrateCommand(), newBackupCommand(), newRestoreCommand(), newRekeyCommand(), &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  noArgs,
+		Use:     "version",
+		Short:   "Print the version",
+		Long:    `Print the version, which GET / of the API tells as well. Control planes of one store should be of the same one.`,
+		Example: "  kuma-cp version",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Koguma: %s\n", cp.Version())
 			return err

@@ -15,8 +15,11 @@ func newMigrateCommand() *cobra.Command {
 	migrate := &cobra.Command{
 		Use:   "migrate",
 		Short: "Change the schema of the store",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `Change the schema of the store, where that is Postgres. kuma-cp run never does: it refuses one that is older or newer than it
+knows, so that several control planes can go on while one of them is replaced.`,
+		Example: "  KUMA_STORE_TYPE=postgres KUMA_STORE_POSTGRES_HOST=db kuma-cp migrate up",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var file string
 	up := &cobra.Command{
@@ -25,6 +28,8 @@ func newMigrateCommand() *cobra.Command {
 		Long: "Make the schema in Postgres, or bring it up to this version.\n\n" +
 			"The settings are those of kuma-cp run. There is no way back: make a backup before. Nothing happens where nothing is\n" +
 			"to be done, and of several that run at once, one does it.",
+		Example: `  KUMA_STORE_TYPE=postgres KUMA_STORE_POSTGRES_HOST=db kuma-cp migrate up
+  kuma-cp migrate up -c kuma-cp.yaml`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := settings.Load(file, os.Environ())

@@ -23,6 +23,11 @@ func newRestoreCommand() *cobra.Command {
 			"The settings are those of kuma-cp run, and the key file has to have the key that the backup was sealed with. Nothing\n" +
 			"is written unless all of the backup can be read. What happened after the backup was made is forgotten: tokens that\n" +
 			"were revoked since are valid again. The report says what to look at.",
+		Example: `  # into an empty store
+  kuma-cp restore --file koguma.backup
+
+  # in the place of what is there
+  kuma-cp restore --file koguma.backup --replace`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {

@@ -21,6 +21,11 @@ func newRunCommand() *cobra.Command {
 		Long: "Run the control plane until SIGTERM or SIGINT.\n\n" +
 			"Settings come from environment variables (KUMA_STORE_TYPE), which go over the file (store.type), which goes\n" +
 			"over the defaults. 'kuma-cp config' shows what that comes to, and GET /config on the API what is in effect.",
+		Example: `  # the store in a file, below $HOME/.kuma
+  kuma-cp run
+
+  # settings from a file, one of them from the environment
+  KUMA_API_SERVER_READ_ONLY=true kuma-cp run -c kuma-cp.yaml --log-level debug`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := settings.Load(file, os.Environ())
@@ -39,5 +44,7 @@ func newRunCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&file, "config-file", "c", "", "YAML file with settings")
 	cmd.Flags().TextVar(&level, "log-level", level, "the least level that is logged: debug, info, warn or error")
+	levels := cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("log-level", levels) // it exists
 	return cmd
 }

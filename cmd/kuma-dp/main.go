@@ -58,19 +58,23 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "kuma-dp",
-		Short:         "The agent beside each Envoy of a mesh",
+		Use:   "kuma-dp",
+		Short: "The agent beside each Envoy of a mesh",
+		Long: `The agent beside each Envoy of a mesh: it proves to the control plane who the proxy is, by a token, and keeps its Envoy in
+configuration and certificates. The private key never leaves this machine's memory.`,
+		Example:       "  kuma-dp run --cp-address=https://127.0.0.1:5678 --dataplane-file=web.yaml --dataplane-token-file=token",
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newRunCommand(), &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  noArgs,
+		Use:     "version",
+		Short:   "Print the version",
+		Long:    `Print the version. The control plane is told, and shows it: kumactl inspect dataplanes.`,
+		Example: "  kuma-dp version",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Koguma: %s\n", version())
 			return err

@@ -49,6 +49,8 @@ Every flag but --dataplane-var can be given as an environment variable, too; a f
 	}
 	s.register(cmd.Flags())
 	describe(cmd.Flags())
+	levels := cobra.FixedCompletions([]string{"debug", "info", "warn", "error", "off"}, cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("log-level", levels) // it exists
 	return cmd
 }
 

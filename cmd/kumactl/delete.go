@@ -22,10 +22,19 @@ func (c *cli) deleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete TYPE NAME",
 		Short: "Delete a resource",
-		Long:  "Delete a resource. TYPE is one of " + strings.Join(names, ", ") + ".",
+		Long: "Delete a resource. TYPE is one of " + strings.Join(names, ", ") + `.
+
+What others need is not deleted: a mesh that has Dataplanes, the secret of a CA that signs. The error says what is in the way.
+--dry-run says who would reach whom then, and --wait waits until every proxy has it.`,
 		Example: `  kumactl delete traffic-permission web-to-backend --mesh default
   kumactl delete secret dataplane-token-signing-key-default-1 --mesh=default   # ends every token of that key`,
-		ValidArgs: names,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, start string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return names, cobra.ShellCompDirectiveNoFileComp
+			}
+			kind, _ := kindNamed(args[0])
+			return c.names(kind, &mesh)(cmd, args[1:], start)
+		},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.ExactArgs(2)(cmd, args); err != nil {
 				return err

@@ -13,7 +13,10 @@ import (
 )
 
 func (c *cli) generateCommand() *cobra.Command {
-	return group("generate", "Generate credentials", c.generateDataplaneToken(), c.generatePublicKey(), c.generateSigningKey(), c.generateTLSCertificate())
+	cmd := group("generate", "Generate credentials", c.generateDataplaneToken(), c.generatePublicKey(), c.generateSigningKey(), c.generateTLSCertificate())
+	cmd.Long = `Generate credentials: for proxies (dataplane-token), for who makes tokens elsewhere (signing-key, public-key), and for the API
+of a control plane and who administers it (tls-certificate).`
+	return cmd
 }
 
 // tokenRequest is the body of POST /tokens/dataplane. Without ValidFor the control plane decides.

@@ -17,6 +17,12 @@ func (c *cli) getCommand() *cobra.Command {
 	var mesh string
 	var output choice
 	cmd := group("get", "Show resources")
+	cmd.Long = `Show resources: what was applied, as the control plane keeps it. What became of it is shown by kumactl inspect.
+
+The singular shows one, by its name, the plural all. -o yaml prints what kumactl apply takes.`
+	cmd.Example = `  kumactl get meshes
+  kumactl get dataplanes --mesh default
+  kumactl get traffic-permission web-to-backend --mesh default -o yaml`
 	addMeshFlag(cmd, &mesh)
 	addOutputFlag(cmd, &output)
 	for _, kind := range policy.Kinds() {
@@ -30,7 +36,13 @@ func (c *cli) getOne(kind policy.Kind, mesh *string, output *choice) *cobra.Comm
 		Use:     kind.Singular + " NAME",
 		Aliases: kind.Singulars()[1:],
 		Short:   fmt.Sprintf("Show a %s", kind.Type),
-		Args:    cobra.ExactArgs(1),
+		Long: fmt.Sprintf(`Show a %s, by its name. With -o yaml it is printed as kumactl apply takes it.
+
+Keys that sign tokens or certificates are not shown: the value of a secret that holds one is left out.`, kind.Type),
+		Example: fmt.Sprintf(`  kumactl get %[1]s NAME
+  kumactl get %[1]s NAME -o yaml`, kind.Singular),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.names(kind, mesh),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cp, err := c.client()
 			if err != nil {
@@ -66,7 +78,12 @@ func (c *cli) getList(kind policy.Kind, mesh *string, output *choice) *cobra.Com
 		Use:     kind.Plural,
 		Aliases: kind.Plurals()[1:],
 		Short:   fmt.Sprintf("Show all of type %s", kind.Type),
-		Args:    cobra.NoArgs,
+		Long: fmt.Sprintf(`Show all resources of the type %s, by name, a page at a time.
+Where there are more, the last line says how to go on.`,
+			kind.Type),
+		Example: fmt.Sprintf(`  kumactl get %[1]s
+  kumactl get %[1]s --size 1000 -o json`, kind.Plural),
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cp, err := c.client()
 			if err != nil {

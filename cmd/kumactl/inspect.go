@@ -17,6 +17,13 @@ func (c *cli) inspectCommand() *cobra.Command {
 	cmd := group("inspect", "Show what runs in a mesh", c.inspectConnection(), c.inspectControlPlanes(), c.inspectDataplane(), c.inspectDataplanes(), c.inspectIdentity(),
 		c.inspectMesh(), c.inspectMeshes(), c.inspectMTLS(), c.inspectServices(), c.inspectTokens())
 	cmd.AddCommand(c.inspectPolicies()...)
+	cmd.Long = `Show what runs in a mesh: which proxies there are, who they are and until when, who may reach whom, and why not.
+
+All of it is what control planes see, and what proxies have told them that they do. Nothing is changed.`
+	cmd.Example = `  kumactl inspect dataplanes
+  kumactl inspect identity web-1
+  kumactl inspect connection --from web --to backend
+  kumactl inspect mesh default`
 	return cmd
 }
 
@@ -28,7 +35,13 @@ func (c *cli) inspectDataplanes() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dataplanes",
 		Short: "Show the data plane proxies, and what the control plane saw of each",
-		Args:  cobra.NoArgs,
+		Long: `Show the data plane proxies, and what the control plane saw of each.
+
+STATUS is Online while the stream of the agent is open. NOTES has the words with which an Envoy refused its configuration,
+and why a certificate could not be made: it is the first thing to look at when a proxy does not do what it should.`,
+		Example: `  kumactl inspect dataplanes --mesh default
+  kumactl inspect dataplanes --tag kuma.io/service=web -o json`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cp, err := c.client()
 			if err != nil {

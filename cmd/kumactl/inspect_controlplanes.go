@@ -19,6 +19,7 @@ func (c *cli) inspectControlPlanes() *cobra.Command {
 
 STATUS is self for that one. Others are heard while they tell it of their proxies. One that is unheard does not answer: it
 may have proxies in any state, so what waits for all proxies waits for it, until its lease in the store has ended.`,
+		Example:           "  kumactl inspect control-planes",
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -29,7 +29,7 @@ with it shows. What is "pending" was sent, and not taken yet. kuma-dp tells the 
 		Example: `  kumactl inspect identity web-1 --mesh default
   kumactl inspect identity web-1 -o json | jq -r '.certificates[] | select(.acked) | .serial'`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: c.names(kindOf(policy.TypeDataplane), &mesh),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cp, err := c.client()
 			if err != nil {

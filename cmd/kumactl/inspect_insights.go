@@ -15,7 +15,10 @@ func (c *cli) inspectMeshes() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "meshes",
 		Short: "Show how many proxies and policies each mesh has",
-		Args:  cobra.NoArgs,
+		Long: `Show how many proxies each mesh has, and how many of them are online, and how many policies of each type: the
+least that says whether a mesh is well.`,
+		Example: "  kumactl inspect meshes",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cp, err := c.client()
 			if err != nil {
@@ -66,7 +69,10 @@ func (c *cli) inspectServices() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "services",
 		Short: "Show the services of a mesh, and how many of their proxies are online",
-		Args:  cobra.NoArgs,
+		Long: `Show the services of a mesh, and how many of their proxies are online. A service is there when a Dataplane has an inbound with
+its tag; it is Partially degraded while some of its proxies are not online, and Offline when none is.`,
+		Example: "  kumactl inspect services --mesh default",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cp, path, err := c.inMesh(mesh)
 			if err != nil {

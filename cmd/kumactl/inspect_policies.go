@@ -31,7 +31,11 @@ func (c *cli) inspectPolicy(k policy.Kind) *cobra.Command {
 		Use:     k.Singular + " NAME",
 		Aliases: k.Singulars()[1:],
 		Short:   fmt.Sprintf("Show the data plane proxies that a %s decides about", k.Type),
-		Args:    cobra.ExactArgs(1),
+		Long: fmt.Sprintf(`Show the data plane proxies that a %s decides about: those whose inbounds ask it who may come
+in. One of which none is shown has no effect.`, k.Type),
+		Example:           fmt.Sprintf("  kumactl inspect %s web-to-backend --mesh default", k.Singular),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.names(k, &mesh),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cp, err := c.client()
 			if err != nil {
@@ -69,7 +73,12 @@ func (c *cli) inspectDataplane() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dataplane NAME",
 		Short: "Show which policies decide about a data plane proxy",
-		Args:  cobra.ExactArgs(1),
+		Long: `Show, for each inbound of a data plane proxy, which policies decide who may come in.
+
+What its Envoy was configured with is not here, for no control plane reaches into Envoys: --type says where to ask.`,
+		Example:           "  kumactl inspect dataplane backend-1 --mesh default",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.names(kindOf(policy.TypeDataplane), &mesh),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if kind.value != "policies" {
 				return errors.New("a control plane does not reach into Envoys: ask that one's admin.sock, on its own machine, " +

@@ -23,7 +23,8 @@ func (c *cli) inspectMesh() *cobra.Command {
 mesh it shows also until when they are, and who is waited for and why.`,
 		Example: `  kumactl inspect mesh
   kumactl inspect mesh default --watch`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: c.names(kindOf(policy.TypeMesh), nil),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cp, err := c.client()
 			if err != nil {

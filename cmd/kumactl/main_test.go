@@ -21,15 +21,21 @@ type result struct {
 // kumactl runs the command against the control plane at the address.
 func kumactl(t *testing.T, address string, args ...string) result {
 	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), append(args, "--config-file", configFor(t, address)), strings.NewReader(""), &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// configFor is a configuration file for the control plane at the address.
+func configFor(t *testing.T, address string) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "config")
 	cfg := fmt.Sprintf("controlPlanes: [{name: test, coordinates: {apiServer: {url: %q}}}]\n"+
 		"contexts: [{name: test, controlPlane: test}]\ncurrentContext: test\n", address)
 	if err := os.WriteFile(file, []byte(cfg), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), append(args, "--config-file", file), strings.NewReader(""), &stdout, &stderr)
-	return result{code, stdout.String(), stderr.String()}
+	return file
 }
 
 // serve is a control plane that gives canned answers, by method and path.

@@ -13,7 +13,9 @@ import (
 )
 
 func (c *cli) revokeCommand() *cobra.Command {
-	return group("revoke", "Take credentials back", c.revokeDataplaneToken())
+	cmd := group("revoke", "Take credentials back", c.revokeDataplaneToken())
+	cmd.Long = `Take credentials back, before they end by themselves. Who was let in by one is out of the mesh within a second.`
+	return cmd
 }
 
 // revocationRequest is the body of POST /tokens/dataplane/revocations.

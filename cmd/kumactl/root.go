@@ -46,6 +46,16 @@ func (c *cli) rootCommand() *cobra.Command {
 	flags.StringVar(&c.context, "context", "", "the context to use this once, instead of the current one")
 	flags.DurationVar(&c.timeout, "api-timeout", time.Minute, "how long to wait for each answer of the control plane (0: forever)")
 	flags.Var(&c.logLevel, "log-level", "what to tell on stderr about the work: "+c.logLevel.words())
+	root.Long = `Manage a mesh of services: apply what it is to be like, look at what it is like, and give out and take back the tokens and
+keys by which its proxies know each other.
+
+The control plane is the active one of 'kumactl config control-planes list'; at first that is ` + defaultAddress + `.`
+	root.Example = `  kumactl apply -f mesh.yaml
+  kumactl generate dataplane-token --mesh default --name web-1 --tag kuma.io/service=web --valid-for 720h > web-1.token
+  kumactl inspect dataplanes
+  kumactl inspect connection --from web --to backend`
+	exampleOfGroups(root)
+	c.offerMeshes(root)
 	markFailures(root)
 	return root
 }

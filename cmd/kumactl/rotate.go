@@ -18,7 +18,10 @@ import (
 )
 
 func (c *cli) rotateCommand() *cobra.Command {
-	return group("rotate", "Replace keys by new ones", c.rotateCA(), c.rotateSigningKey())
+	cmd := group("rotate", "Replace keys by new ones", c.rotateCA(), c.rotateSigningKey())
+	cmd.Long = `Replace keys by new ones, step by step, so that no request is lost on the way: the CA of a mesh, or the key that signs its
+tokens. What has not come to its end is gone on with by the same command.`
+	return cmd
 }
 
 func (c *cli) rotateSigningKey() *cobra.Command {

@@ -45,7 +45,11 @@ func (c *cli) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of kumactl and of the control plane",
-		Args:  cobra.NoArgs,
+		Long: `Print the versions of kumactl and of the control plane. They should be the same: a warning says so if not. A control plane
+that does not answer is a warning too.`,
+		Example: `  kumactl version
+  kumactl version --detailed`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b := readBuild()
 			fmt.Fprintf(c.stdout, "Client: %s %s\n", product, b.version)
