@@ -136,6 +136,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group.Go(func() error { defer close(gone); return process.Run(withEnvoy) })
 	group.Go(func() error { return a.serveADS(running, ads) })
 	group.Go(func() error { return a.serveReadiness(running, ready, admin(dir)) })
+	group.Go(func() error { a.announce(running, admin(dir)); return nil })
 	group.Go(func() error { return a.serveWorkloadAPI(running, programs) })
 	group.Go(func() error { return a.token.source.Run(running) })
 	group.Go(func() error { a.token.warn(running); return nil })

@@ -59,6 +59,7 @@ type Config struct {
 	// ReadinessPort is the port of /ready, /identity and /metrics on 127.0.0.1. 0: 9902, or any other if that is taken.
 	ReadinessPort int
 
+	OnReady func()       // is called once, when the proxy is ready for the first time; nil: nobody wants to know
 	Version string       // of kuma-dp, as it is shown to operators
 	Log     *slog.Logger // nil: nothing is logged
 	// Stdout and Stderr are Envoy's. nil: discarded.

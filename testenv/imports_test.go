@@ -15,6 +15,7 @@ func edges() map[string][]string {
 		"certs":     nil,
 		"bootstrap": nil,
 		"envoy":     nil,
+		"systemd":   nil,
 		"token":     {"policy"},
 		"store":     {"policy"},
 		"xds":       {"policy", "certs"},
@@ -33,8 +34,8 @@ func edges() map[string][]string {
 		"store/storetest": {"store", "policy"}, // what every store has to do, for their tests
 		"certs/certstest": nil,                 // bad certificates, and judges that know nothing of ours
 
-		"cmd/kuma-cp": {"cp", "cp/settings"},
-		"cmd/kuma-dp": {"agent", "token", "policy"},
+		"cmd/kuma-cp": {"cp", "cp/settings", "systemd"},
+		"cmd/kuma-dp": {"agent", "systemd", "token", "policy"},
 		"cmd/kumactl": {"policy", "token"},
 	}
 }

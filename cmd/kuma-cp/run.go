@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -10,6 +11,7 @@ import (
 
 	"koguma/cp"
 	"koguma/cp/settings"
+	"koguma/systemd"
 )
 
 func newRunCommand() *cobra.Command {
@@ -39,7 +41,12 @@ func newRunCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			return c.Run(ctx)
+			told := make(chan struct{})
+			go func() { defer close(told); tell(ctx, c, cfg.Log) }()
+			err = c.Run(ctx)
+			stop()
+			<-told
+			return err
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config-file", "c", "", "YAML file with settings")
@@ -47,4 +54,19 @@ func newRunCommand() *cobra.Command {
 	levels := cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp)
 	_ = cmd.RegisterFlagCompletionFunc("log-level", levels) // it exists
 	return cmd
+}
+
+// tell tells the service manager when the control plane is ready, and when it is about to end. It returns when ctx has ended.
+func tell(ctx context.Context, c *cp.ControlPlane, log *slog.Logger) {
+	if _, err := c.Addrs(ctx); err == nil {
+		notify(systemd.Ready, log)
+	}
+	<-ctx.Done()
+	notify(systemd.Stopping, log)
+}
+
+func notify(state string, log *slog.Logger) {
+	if err := systemd.Notify(state); err != nil {
+		log.Warn(err.Error())
+	}
 }

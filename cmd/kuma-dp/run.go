@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"koguma/agent"
+	"koguma/systemd"
 )
 
 func newRunCommand() *cobra.Command {
@@ -56,6 +57,12 @@ Every flag but --dataplane-var can be given as an environment variable, too; a f
 
 // run runs the agent until the first signal, and the second cuts its good-bye short.
 func run(ctx context.Context, cfg agent.Config) error {
+	notify := func(state string) {
+		if err := systemd.Notify(state); err != nil {
+			cfg.Log.Warn(err.Error())
+		}
+	}
+	cfg.OnReady = func() { notify(systemd.Ready) }
 	a, err := agent.New(cfg)
 	if err != nil {
 		return err
@@ -71,6 +78,7 @@ func run(ctx context.Context, cfg agent.Config) error {
 		for act := cancel; ; act = a.Hurry {
 			select {
 			case <-signals:
+				notify(systemd.Stopping)
 				act()
 			case <-done:
 				return
