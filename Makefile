@@ -10,6 +10,7 @@ POSTGRES_VERSION := 17.5.0
 POSTGRES      := .tools/postgres/postgres-$(POSTGRES_VERSION)
 PYJWT         := .tools/venv-jwt/pyjwt-$(PYJWT_VERSION)
 PROMETHEUS    := .tools/debian/prometheus/fetched
+SYSTEMD       := .tools/debian/systemd/fetched
 PROMTOOL      := .tools/debian/prometheus/usr/bin/promtool
 
 export GOFLAGS += -mod=readonly
@@ -47,6 +48,9 @@ test-rules: build tools $(PROMETHEUS) ## try the alerts and the dashboard with a
 	$(PROMTOOL) check config deploy/prometheus/prometheus.yaml
 	$(PROMTOOL) test rules deploy/prometheus/alerts_test.yaml
 	go run ./testenv/drill/alerts
+
+test-units: build $(SYSTEMD) ## have systemd look at the units; needs Debian
+	testenv/units.sh $(dir $(SYSTEMD))
 
 golden: tools ## rewrite the golden files; read the diff before you commit it
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
@@ -96,9 +100,9 @@ $(POSTGRES):
 	go run ./testenv/fetch $(POSTGRES_VERSION) .tools/postgres
 	touch $@
 
-# Prometheus and promtool, as Debian has them.
-$(PROMETHEUS):
-	testenv/debian.sh $(@D) prometheus
+# As Debian has them: Prometheus with promtool, and systemd with systemd-analyze.
+$(PROMETHEUS) $(SYSTEMD):
+	testenv/debian.sh $(@D) $(notdir $(@D))
 	touch $@
 
-.PHONY: help build demo test check bench drill-ca drill-store drill-tokens test-rules golden fuzz audit tools clean
+.PHONY: help build demo test check bench drill-ca drill-store drill-tokens test-rules test-units golden fuzz audit tools clean
