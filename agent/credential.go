@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -48,7 +49,7 @@ func newCredential(cfg Config) (*credential, error) {
 	c := &credential{log: cfg.Log, reloads: newReloads()}
 	var err error
 	c.source, err = token.NewSource(token.SourceConfig{
-		File: cfg.TokenFile, Text: cfg.Token, Mesh: cfg.Mesh, Name: cfg.Name, Log: cfg.Log,
+		File: cfg.TokenFile, Text: cfg.Token, Mesh: cfg.Mesh, Name: cfg.Name, Services: services(cfg), Log: cfg.Log,
 		Reloaded: func(err error) {
 			result := reloadAccepted
 			if err != nil {
@@ -61,6 +62,14 @@ func newCredential(cfg Config) (*credential, error) {
 		cfg.Log.Warn("no token; only a control plane whose authentication is switched off lets this proxy in", "remedy", c.source.Remedy())
 	}
 	return c, err
+}
+
+// services are those of the proxy, none if the Dataplane is not known here.
+func services(cfg Config) []string {
+	if cfg.Dataplane == nil {
+		return nil
+	}
+	return cfg.Dataplane.Services()
 }
 
 // expired reports whether there is a token, but its time is over.
@@ -155,7 +164,7 @@ func (c *credential) remarks(now time.Time) []string {
 	var lines []string
 	held, _ := c.source.Current()
 	if err := c.source.Fault(); err != nil {
-		lines = append(lines, fmt.Sprintf("the token file is not used, the last good token stays (jti %q): %v", held.Claims.ID, err))
+		lines = append(lines, fmt.Sprintf("the token file is not used, the last good token stays (jti %q): %s", held.Claims.ID, mistake.Line(err)))
 	}
 	c.mu.Lock()
 	if c.reason != "" && c.refused.Raw == held.Raw && !expired(held, now) {

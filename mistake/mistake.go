@@ -75,6 +75,15 @@ func Explain(err error) string {
 	return b.String()
 }
 
+// Line is an error and what to do next, for where there is one line only.
+func Line(err error) string {
+	m, ok := Of(err)
+	if !ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s; %s: %s", err, m.Code, strings.Join(m.Next(), "; "))
+}
+
 // Attrs are the fields of a log line about an error: its code and what to do next; none if nothing is known of it.
 func Attrs(err error) []any {
 	m, ok := Of(err)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"koguma/mistake"
 	"koguma/policy"
 )
 
@@ -49,6 +50,31 @@ func (r Reason) Boundary() bool {
 		return true
 	}
 	return false
+}
+
+// Code is the mistake that people have made, "" if it is none of the catalogue.
+func (r Reason) Code() mistake.Code {
+	switch r {
+	case ReasonMissing:
+		return mistake.TokenMissing
+	case ReasonMalformed, ReasonAlgorithm:
+		return mistake.TokenMalformed
+	case ReasonKey, ReasonSignature:
+		return mistake.TokenForeign
+	case ReasonExpired:
+		return mistake.TokenExpired
+	case ReasonNotYetValid:
+		return mistake.ClocksDiffer
+	case ReasonRevoked:
+		return mistake.TokenRevoked
+	case ReasonMesh:
+		return mistake.TokenMesh
+	case ReasonName:
+		return mistake.TokenName
+	case ReasonTags:
+		return mistake.TokenTags
+	}
+	return ""
 }
 
 func malformed(detail string) *Refusal {

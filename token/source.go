@@ -5,12 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"koguma/mistake"
+	"koguma/policy"
 )
 
 // Held is a token that a proxy has, and what it says of itself. The zero value stands for none.
@@ -27,6 +33,7 @@ type SourceConfig struct {
 	Text Raw
 
 	Mesh, Name string
+	Services   []string // of the proxy, as far as they are known; for the command that makes a token
 
 	// Reloaded is told of each token that took the place of another, with nil, and of each fault of the file, with what
 	// it is. It must not block. nil: nobody is told.
@@ -56,6 +63,7 @@ type Source struct {
 type reading struct {
 	raw   Raw
 	fault string
+	next  string // the command that mends the fault
 }
 
 // The file is read every poll, and soon after the system has told of a change. A change counts when the file has stayed
@@ -116,8 +124,16 @@ func (s *Source) Fault() error {
 }
 
 // Remedy is how to make a token for this proxy.
-func (s *Source) Remedy() string {
-	return fmt.Sprintf("make one with: kumactl generate dataplane-token --mesh %s --name %s --valid-for 720h", s.cfg.Mesh, s.cfg.Name)
+func (s *Source) Remedy() string { return "make one with: " + s.Command() }
+
+// Command is the command that makes a token for this proxy, and puts it where the proxy looks for it.
+func (s *Source) Command() string {
+	words := []string{"kumactl", "generate", "dataplane-token", "--mesh", s.cfg.Mesh, "--name", s.cfg.Name}
+	if len(s.cfg.Services) > 0 {
+		words = append(words, "--tag", policy.TagService+"="+strings.Join(s.cfg.Services, ","))
+	}
+	words = append(words, "--valid-for", "720h")
+	return mistake.Command(words...) + " > " + mistake.Word(cmp.Or(s.cfg.File, s.cfg.Name+".token"))
 }
 
 // Run follows the file until ctx ends; nothing that it started is left then. Without a file it returns at once. The
@@ -193,8 +209,8 @@ func (s *Source) settled(held Held, err error) {
 	case err == nil || said:
 		return
 	default:
-		s.cfg.Log.Warn("the token in the file is not used; the last good one stays", "file", s.cfg.File, "reason", err,
-			"jti", kept.ID, "expires", stamp(kept.ExpiresAt))
+		attrs := []any{"file", s.cfg.File, "reason", err, "jti", kept.ID, "expires", stamp(kept.ExpiresAt)}
+		s.cfg.Log.Warn("the token in the file is not used; the last good one stays", append(attrs, mistake.Attrs(err)...)...)
 	}
 	if s.cfg.Reloaded != nil {
 		s.cfg.Reloaded(err)
@@ -207,10 +223,14 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func (s *Source) read() reading {
 	data, info, err := ReadFile(s.cfg.File, maxToken)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return reading{fault: err.Error(), next: s.Command()}
+	case errors.Is(err, fs.ErrPermission):
+		return reading{fault: err.Error(), next: mistake.Command("sudo", "chown", strconv.Itoa(os.Geteuid()), s.cfg.File)}
 	case err != nil:
-		return reading{fault: err.Error()}
+		return reading{fault: err.Error(), next: mistake.Command("ls", "-lL", s.cfg.File)}
 	case len(data) == 0:
-		return reading{fault: s.cfg.File + " is empty"}
+		return reading{fault: s.cfg.File + " is empty", next: s.Command()}
 	}
 	if info.Mode().Perm()&0o077 != 0 && !s.exposed {
 		s.exposed = true
@@ -226,29 +246,35 @@ func trim(text string) Raw {
 
 func (s *Source) accept(r reading, now time.Time) (Held, error) {
 	if r.fault != "" {
-		return Held{}, errors.New("--dataplane-token-file: " + r.fault)
+		return Held{}, mistake.New(mistake.TokenMissing, errors.New("--dataplane-token-file: "+r.fault), r.next)
 	}
 	return s.check(r.raw, now)
 }
 
 // check finds out what a glance at the token can tell, so that nobody waits for the control plane to say it.
 func (s *Source) check(raw Raw, now time.Time) (Held, error) {
-	if strings.ContainsAny(string(raw), "\r\n") {
-		return Held{}, errors.New("the token has a line break in it; it is one line, " + s.Remedy())
+	refuse := func(code mistake.Code, format string, args ...any) (Held, error) {
+		return Held{}, mistake.New(code, fmt.Errorf(format, args...), s.Command())
+	}
+	switch {
+	case strings.HasPrefix(string(raw), "-----BEGIN"):
+		return refuse(mistake.TokenMalformed, "the token is none: this is PEM, a key or a certificate")
+	case strings.ContainsAny(string(raw), "\r\n"):
+		return refuse(mistake.TokenMalformed, "the token has a line break in it; it is one line")
 	}
 	c, err := Inspect(raw)
 	if err != nil {
-		return Held{}, fmt.Errorf("the token cannot be read: %w; %s", err, s.Remedy())
+		return refuse(mistake.TokenMalformed, "the token cannot be read: %w", err)
 	}
 	switch {
 	case cut(raw):
-		return Held{}, errors.New("the end of the token is missing; " + s.Remedy())
+		return refuse(mistake.TokenMalformed, "the end of the token is missing")
 	case !now.Before(c.ExpiresAt):
-		return Held{}, fmt.Errorf("the token expired at %s (claim exp); %s", stamp(c.ExpiresAt), s.Remedy())
+		return refuse(mistake.TokenExpired, "the token expired at %s (claim exp), and it is %s here", stamp(c.ExpiresAt), stamp(now))
 	case c.Mesh != "" && c.Mesh != s.cfg.Mesh:
-		return Held{}, fmt.Errorf("the token is for mesh %q (claim Mesh), not for %q; %s", c.Mesh, s.cfg.Mesh, s.Remedy())
+		return refuse(mistake.TokenMesh, "the token is for mesh %q (claim Mesh), not for %q", c.Mesh, s.cfg.Mesh)
 	case c.Name != "" && c.Name != s.cfg.Name:
-		return Held{}, fmt.Errorf("the token is for proxy %q (claim Name), not for %q; %s", c.Name, s.cfg.Name, s.Remedy())
+		return refuse(mistake.TokenName, "the token is for proxy %q (claim Name), not for %q", c.Name, s.cfg.Name)
 	}
 	return Held{Raw: raw, Claims: c}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"koguma/cp"
+	"koguma/mistake"
 )
 
 func main() {
@@ -56,7 +57,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "kuma-cp: %v; see kuma-cp --help\n", err)
 		return 2
 	}
-	fmt.Fprintf(stderr, "kuma-cp: %v\n", err)
+	fmt.Fprintf(stderr, "kuma-cp: %v\n%s", err, mistake.Explain(err))
 	return 1
 }
 

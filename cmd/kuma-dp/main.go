@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"koguma/mistake"
 )
 
 func main() {
@@ -52,7 +54,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		fmt.Fprintf(stderr, "kuma-dp: %v; see kuma-dp run --help\n", err)
 		return 2
 	}
-	fmt.Fprintf(stderr, "kuma-dp: %v\n", err)
+	fmt.Fprintf(stderr, "kuma-dp: %v\n%s", err, mistake.Explain(err))
 	return 1
 }
 
