@@ -39,7 +39,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{"mesh of a path", "--mesh", func(c *agent.Config) { c.Dataplane, c.Name, c.Mesh = nil, "web-1", "a/b" }},
 		{"bad dataplane", "address", func(c *agent.Config) { c.Dataplane = web("web"); c.Dataplane.Networking.Address = "x" }},
 		{"token and file", "give one of them", func(c *agent.Config) { c.TokenFile = "x" }},
-		{"no JWT", "kumactl generate dataplane-token", func(c *agent.Config) { c.Token = "hunter2" }},
+		{"no JWT", "three parts joined by dots", func(c *agent.Config) { c.Token = "hunter2" }},
 		{"two lines", "line break", func(c *agent.Config) { c.Token = good[:20] + "\n" + good[20:] }},
 		{"expired", "exp", func(c *agent.Config) { c.Token = newToken(t, token.Claims{ExpiresAt: time.Now().Add(-time.Second)}) }},
 		{"token of other mesh", "Mesh", func(c *agent.Config) { c.Token = newToken(t, token.Claims{Mesh: "other"}) }},

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"koguma/mistake"
 	"koguma/token"
 )
 
@@ -114,8 +115,9 @@ func (l *link) advance(ctx context.Context) (wake <-chan time.Time, err error) {
 	case l.attempt != nil, l.agent.leaving.Load(), l.stream != nil && l.stream.token.Raw == l.token.Raw:
 		return nil, nil
 	case expired(l.token, now):
-		return time.After(mostPause), l.explain(fmt.Errorf("the token expired at %s; %s",
-			at(l.token.Claims.ExpiresAt), l.agent.token.source.Remedy()))
+		source := l.agent.token.source
+		err := fmt.Errorf("the token expired at %s; %s", at(l.token.Claims.ExpiresAt), source.Remedy())
+		return time.After(mostPause), l.explain(mistake.New(mistake.TokenExpired, err, source.Commands()...))
 	case now.Before(l.next):
 		return time.After(l.next.Sub(now)), nil
 	}
@@ -218,6 +220,7 @@ func (l *link) moved(to string) {
 // lost notes that the stream has ended by itself.
 func (l *link) lost(err error) {
 	u := l.stream
+	err = l.agent.mistaken(u.cp, u.token, err)
 	u.close()
 	l.stream, l.reason = nil, ""
 	l.agent.state.disconnected()
@@ -283,7 +286,7 @@ func (l *link) explain(err error) error {
 	}
 	l.reason = reason
 	l.agent.history.wrong(reason)
-	log := l.agent.cfg.Log
+	log := l.agent.cfg.Log.With(mistake.Attrs(err)...)
 	switch {
 	case l.stream != nil:
 		log.Warn("no stream with the new token; going on with the one before", "reason", reason,
@@ -337,13 +340,16 @@ func (l *link) close() {
 func (a *Agent) give(err error, waited time.Duration) error {
 	if refusal(err) {
 		reason := explain(err)
-		if held, _ := a.token.source.Current(); held.Raw == "" && status.Code(err) == codes.Unauthenticated {
-			reason += "; " + a.token.source.Remedy()
+		if _, known := mistake.Of(err); !known { // a control plane that says no more than this
+			if held, _ := a.token.source.Current(); held.Raw == "" && status.Code(err) == codes.Unauthenticated {
+				reason += "; " + a.token.source.Remedy()
+				err = mistake.New(mistake.TokenMissing, err, a.token.source.Commands()...)
+			}
 		}
-		return errors.New("the control plane refused this proxy: " + reason)
+		return mistake.Say(err, "the control plane refused this proxy: "+reason)
 	}
 	if waited >= a.cfg.RetryMax {
-		return fmt.Errorf("gave up after %v: %s", a.cfg.RetryMax, explain(err))
+		return mistake.Say(err, fmt.Sprintf("gave up after %v: %s", a.cfg.RetryMax, explain(err)))
 	}
 	return nil
 }

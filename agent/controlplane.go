@@ -146,12 +146,12 @@ func (cp *controlPlane) locate(ctx context.Context, anyHost bool) (*url.URL, err
 	}
 	var c catalog
 	if err := policy.DecodeOpen(data, &c); err != nil {
-		return nil, fmt.Errorf("catalog of %s: %w", cp.address, err)
+		return nil, &notControlPlane{fmt.Errorf("catalog of %s: %w", cp.address, err)}
 	}
 	u, err := parseAddress(c.APIs.Bootstrap.URL)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("catalog of %s: address of the DP server: %w", cp.address, err)
+		return nil, &notControlPlane{fmt.Errorf("catalog of %s: address of the DP server: %w", cp.address, err)}
 	case u.Scheme != "https":
 		return nil, fmt.Errorf("catalog of %s: the DP server at %s is not https", cp.address, u.Host)
 	case !anyHost && u.Hostname() != cp.address.Hostname():
@@ -174,12 +174,15 @@ func (cp *controlPlane) getCatalog(ctx context.Context) ([]byte, error) {
 	}
 	transport := &http.Transport{DisableKeepAlives: true, Proxy: nil}
 	resp, err := transport.RoundTrip(req) // a RoundTrip follows no redirect
+	if _, ok := errors.AsType[net.Error](err); err != nil && !ok {
+		return nil, &notControlPlane{err}
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, errors.New(resp.Status)
+		return nil, &notControlPlane{errors.New(resp.Status)}
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxCatalog+1))
 	if err == nil && len(data) > maxCatalog {
@@ -212,7 +215,11 @@ func dialOptions(config *tls.Config) []grpc.DialOption {
 	}
 }
 
-// dial prepares a connection to the DP server at u. The first stream opens it.
-func dial(u *url.URL, config *tls.Config) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+net.JoinHostPort(u.Hostname(), u.Port()), dialOptions(config)...)
+// dial prepares a connection to the DP server at u. The first stream opens it; what keeps it from that is written down.
+func dial(u *url.URL, config *tls.Config) (*grpc.ClientConn, *obstacle, error) {
+	o := new(obstacle)
+	options := append(dialOptions(config), grpc.WithContextDialer(o.dial),
+		grpc.WithTransportCredentials(noting{credentials.NewTLS(config), o}))
+	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(u.Hostname(), u.Port()), options...)
+	return conn, o, err
 }

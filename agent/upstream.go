@@ -62,9 +62,11 @@ type subscription struct {
 func (a *Agent) begin(ctx context.Context, cancel func(), cp *controlPlane, held token.Held) (_ *upstream, err error) {
 	u := &upstream{agent: a, cp: cp, token: held, retry: newBackoff(time.Second, time.Minute), close: cancel,
 		responses: make(chan *discoveryv3.DiscoveryResponse), failed: make(chan error, 1)}
+	var met *obstacle // nil until there is a connection
 	defer func() {
 		if err != nil {
 			u.close()
+			err = a.mistaken(cp, held, met.replace(err))
 		}
 	}()
 	for i, typ := range typeOrder {
@@ -78,10 +80,11 @@ func (a *Agent) begin(ctx context.Context, cancel func(), cp *controlPlane, held
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dial(server, trust.tls)
+	conn, o, err := dial(server, trust.tls)
 	if err != nil {
 		return nil, err
 	}
+	met = o
 	u.server = server.Host
 	u.close = func() { cancel(); _ = conn.Close() }
 	if held.Raw != "" {

@@ -23,6 +23,15 @@ func VerifyPinned(pin string) func(tls.ConnectionState) error {
 	return func(s tls.ConnectionState) error { return verifyServer(s.PeerCertificates, pin) }
 }
 
+// OtherCA says that a server has no certificate of the CA with the pin: it is another control plane than the one that the
+// token is from.
+type OtherCA struct{ Pin string }
+
+// Error implements error.
+func (e *OtherCA) Error() string {
+	return fmt.Sprintf("the control plane's CA is not the one the token was issued under (pin %s): use a token of this control plane, or --ca-cert-file", e.Pin)
+}
+
 func verifyServer(chain []*x509.Certificate, pin string) error {
 	if len(chain) == 0 {
 		return errors.New("the control plane sent no certificate")
@@ -40,7 +49,7 @@ func verifyServer(chain []*x509.Certificate, pin string) error {
 		}
 	}
 	if !pinned {
-		return fmt.Errorf("the control plane's CA is not the one the token was issued under (pin %s): use a token of this control plane, or --ca-cert-file", pin)
+		return &OtherCA{pin}
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{
 		DNSName:       ServerName,

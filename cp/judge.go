@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -98,14 +99,12 @@ func refusal(err error) (check string, _ error) {
 	switch {
 	case errors.As(err, &m):
 		return checkMembership, &refused{checkMembership, status.New(codes.PermissionDenied, m.Error())}
-	case errors.As(err, &r) && r.Reason.Boundary():
-		return string(r.Reason), &refused{string(r.Reason), status.New(codes.PermissionDenied, r.Error())}
 	case errors.As(err, &r):
-		return string(r.Reason), &refused{string(r.Reason), status.New(codes.Unauthenticated, r.Error())}
+		return string(r.Reason), &refused{string(r.Reason), toldOf(r, time.Now())}
 	case status.Code(err) == codes.Unknown: // whoever was asked could not tell
 		return "unavailable", status.Error(codes.Unavailable, err.Error())
 	case status.Code(err) == codes.NotFound:
-		return "no-dataplane", err
+		return "no-dataplane", told(status.Convert(err), mistake.DataplaneMissing, nil).Err()
 	}
 	return "invalid", err
 }

@@ -32,6 +32,15 @@ func New(code Code, err error, next ...string) error {
 	return &Mistake{code, slices.DeleteFunc(next, func(s string) bool { return s == "" }), err}
 }
 
+// Say is an error with another text, and the mistake that err comes from if it is a known one.
+func Say(err error, text string) error {
+	said := errors.New(text)
+	if m, ok := Of(err); ok {
+		return &Mistake{m.Code, m.next, said}
+	}
+	return said
+}
+
 // Of is the mistake that an error comes from, if it is a known one.
 func Of(err error) (*Mistake, bool) { return errors.AsType[*Mistake](err) }
 

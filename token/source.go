@@ -133,7 +133,18 @@ func (s *Source) Command() string {
 		words = append(words, "--tag", policy.TagService+"="+strings.Join(s.cfg.Services, ","))
 	}
 	words = append(words, "--valid-for", "720h")
-	return mistake.Command(words...) + " > " + mistake.Word(cmp.Or(s.cfg.File, s.cfg.Name+".token"))
+	return mistake.Command(words...) + " > " + mistake.Word(s.path())
+}
+
+// path is the file with the token, or one that could have it.
+func (s *Source) path() string { return cmp.Or(s.cfg.File, s.cfg.Name+".token") }
+
+// Commands are Command, and the one that uses its token if the proxy does not look for it there yet.
+func (s *Source) Commands() []string {
+	if s.cfg.File != "" {
+		return []string{s.Command()}
+	}
+	return []string{s.Command(), mistake.Command("kuma-dp", "run", "--dataplane-token-file", s.path()) + " ..."}
 }
 
 // Run follows the file until ctx ends; nothing that it started is left then. Without a file it returns at once. The
@@ -254,7 +265,7 @@ func (s *Source) accept(r reading, now time.Time) (Held, error) {
 // check finds out what a glance at the token can tell, so that nobody waits for the control plane to say it.
 func (s *Source) check(raw Raw, now time.Time) (Held, error) {
 	refuse := func(code mistake.Code, format string, args ...any) (Held, error) {
-		return Held{}, mistake.New(code, fmt.Errorf(format, args...), s.Command())
+		return Held{}, mistake.New(code, fmt.Errorf(format, args...), s.Commands()...)
 	}
 	switch {
 	case strings.HasPrefix(string(raw), "-----BEGIN"):
