@@ -133,7 +133,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	withEnvoy, stopEnvoy := context.WithCancel(running)
 	defer stopEnvoy()
 	gone, parted := make(chan struct{}), make(chan struct{})
-	group.Go(func() error { defer close(gone); return process.Run(withEnvoy) })
+	group.Go(func() error { defer close(gone); return notStarted(process.Run(withEnvoy)) })
 	group.Go(func() error { return a.serveADS(running, ads) })
 	group.Go(func() error { return a.serveReadiness(running, ready, admin(dir)) })
 	group.Go(func() error { a.announce(running, admin(dir)); return nil })

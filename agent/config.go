@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -89,7 +90,7 @@ func (c *Config) complete() error {
 	c.Stdout = orDiscard(c.Stdout)
 	c.Stderr = orDiscard(c.Stderr)
 	if err := c.checkNames(); err != nil {
-		return err
+		return mistake.New(mistake.DataplaneInvalid, err)
 	}
 	if c.WorkloadAPISocket != "" {
 		var err error

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"koguma/envoy"
+	"koguma/mistake"
 	"koguma/xds"
 )
 
@@ -28,7 +29,7 @@ func (a *Agent) listenReadiness() (net.Listener, error) {
 			return l, nil
 		}
 	}
-	return nil, fmt.Errorf("readiness port: %w; choose another with KUMA_READINESS_PORT", err)
+	return nil, readinessPortTaken(fmt.Errorf("readiness port: %w; choose another with KUMA_READINESS_PORT", err), a.cfg.ReadinessPort)
 }
 
 // serveReadiness answers /ready, /identity and /metrics until ctx ends.
@@ -39,7 +40,7 @@ func (a *Agent) serveReadiness(ctx context.Context, l net.Listener, admin envoy.
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if err := a.ready(r.Context(), admin); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, err)
+			fmt.Fprintln(w, mistake.Line(refusedByEnvoy(err)))
 		} else {
 			fmt.Fprintln(w, "READY")
 		}

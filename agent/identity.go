@@ -16,6 +16,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"koguma/certs"
+	"koguma/mistake"
 	"koguma/xds"
 )
 
@@ -215,6 +216,9 @@ func (id *identity) accept(secret *tlsv3.Secret, held *svid, roots []*x509.Certi
 		return nil, errors.New("the certificate is for a key that is not this proxy's")
 	}
 	if err := id.check(chain, roots, now); err != nil {
+		if chain[0].NotBefore.After(now) {
+			return nil, mistake.New(mistake.ClocksDiffer, fmt.Errorf("%w; %s", err, wrongTime(chain[0], now)))
+		}
 		return nil, err
 	}
 	if held != nil && now.Before(held.notAfter()) && chain[0].NotBefore.Before(held.chain[0].NotBefore) {

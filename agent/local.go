@@ -3,7 +3,9 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/xds"
 )
@@ -23,7 +26,7 @@ var errReplaced = status.Error(codes.Aborted, "a newer stream has taken the plac
 // serveADS serves Envoy until ctx ends.
 func (a *Agent) serveADS(ctx context.Context, l net.Listener) error {
 	server := grpc.NewServer(grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10))
-	discovery := xds.NewServer(acceptor{nodeID: a.nodeID(), state: a.state, history: a.history})
+	discovery := xds.NewServer(acceptor{nodeID: a.nodeID(), state: a.state, history: a.history, log: a.cfg.Log})
 	discovery.Repeat = time.Second
 	discovery.Register(server)
 	accesslogv3.RegisterAccessLogServiceServer(server, accessLog{mesh: a.cfg.Mesh, denials: a.denials})
@@ -40,6 +43,7 @@ type acceptor struct {
 	nodeID  string
 	state   *state
 	history *history
+	log     *slog.Logger
 }
 
 // Accept implements [xds.Acceptor].
@@ -47,7 +51,7 @@ func (a acceptor) Accept(_ context.Context, node *corev3.Node, end func(error)) 
 	if node.GetId() != a.nodeID {
 		return nil, status.Errorf(codes.PermissionDenied, "this agent is that of %q, not of %q", a.nodeID, node.GetId())
 	}
-	n := &session{state: a.state, history: a.history, end: end, sent: map[string]*xds.Set{}}
+	n := &session{state: a.state, history: a.history, log: a.log, end: end, sent: map[string]*xds.Set{}}
 	a.state.attach(n, node)
 	return n, nil
 }
@@ -56,11 +60,13 @@ func (a acceptor) Accept(_ context.Context, node *corev3.Node, end func(error)) 
 type session struct {
 	state   *state
 	history *history
+	log     *slog.Logger
 	end     func(error)
 
 	// The server calls all methods from one goroutine, so these need no lock.
 	snapshot *xds.Snapshot       // what the server looked at last
 	sent     map[string]*xds.Set // what Envoy was last sent of each type
+	mistaken string              // what was logged last of what people have to mend
 }
 
 // Snapshot implements [xds.Session].
@@ -76,7 +82,12 @@ func (n *session) Observe(e xds.Event) {
 		n.sent[e.Type] = n.snapshot.Of(e.Type)
 	}
 	if e.Kind == xds.Nacked {
-		n.history.wrong("envoy refused its " + short(e.Type) + ": " + e.Reason)
+		reason := "envoy refused its " + short(e.Type) + ": " + e.Reason
+		n.history.wrong(reason)
+		if err := refusedByEnvoy(errors.New(reason)); n.mistaken != reason && mistake.Attrs(err) != nil {
+			n.mistaken = reason
+			n.log.Warn(reason, mistake.Attrs(err)...)
+		}
 	}
 	n.state.observe(n, e, n.sent[e.Type])
 }

@@ -5,6 +5,7 @@ import (
 
 	"koguma/bootstrap"
 	"koguma/envoy"
+	"koguma/mistake"
 )
 
 // newSupervisor prepares Envoy, whose files will be in dir. Its bootstrap needs nothing from the control plane, so Envoy
@@ -12,7 +13,7 @@ import (
 func (a *Agent) newSupervisor(dir string) (*envoy.Supervisor, error) {
 	binary, err := envoy.Find(a.cfg.EnvoyBinary)
 	if err != nil {
-		return nil, err
+		return nil, mistake.New(mistake.EnvoyMissing, err)
 	}
 	b, err := bootstrap.Build(bootstrap.Params{
 		NodeID:      a.nodeID(),

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
@@ -239,7 +240,8 @@ func (u *upstream) take(r *discoveryv3.DiscoveryResponse) {
 	u.held = u.held || sub.typ == xds.TypeSecret
 	c, err := u.agent.read(r)
 	if err != nil {
-		u.agent.cfg.Log.Error("refused what the control plane sent", "type", short(sub.typ), "reason", err)
+		attrs := []any{"type", short(sub.typ), "reason", err}
+		u.agent.cfg.Log.Error("refused what the control plane sent", append(attrs, mistake.Attrs(err)...)...)
 		u.agent.state.refuse(sub.typ, r.GetVersionInfo(), r.GetNonce(), err.Error())
 		if sub.typ == xds.TypeSecret {
 			u.agent.history.failed(err.Error())

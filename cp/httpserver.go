@@ -15,7 +15,7 @@ import (
 func listen(host string, port int, setting string) (net.Listener, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", setting, err)
+		return nil, portMistaken(fmt.Errorf("%s: %w", setting, err), host, port, setting)
 	}
 	return l, nil
 }

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"koguma/mistake"
 	"koguma/policy"
 )
 
@@ -60,8 +61,10 @@ func openFile(path string, keys *Keys) (*file, error) {
 	f.keep, f.keys = f.commit, keys
 	err := guard(f.open)
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("store %s is %w: another kuma-cp has it open; stop that one, or give this one a work "+
+		err := fmt.Errorf("store %s is %w: another kuma-cp has it open; stop that one, or give this one a work "+
 			"directory of its own (KUMA_GENERAL_WORK_DIR)", path, ErrInUse)
+		other := mistake.Word(filepath.Dir(path) + "-2")
+		return nil, mistake.New(mistake.StoreInUse, err, mistake.WhoHas(path), "KUMA_GENERAL_WORK_DIR="+other+" kuma-cp run")
 	}
 	if err != nil {
 		if f.db != nil {

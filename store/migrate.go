@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"koguma/mistake"
 )
 
 // migrations are the steps that make the schema of a Postgres store, in the order of the numbers that their names begin
@@ -131,11 +133,13 @@ func checkSchema(ctx context.Context, q querier) error {
 	case version > len(steps):
 		return tooNew(version, len(steps))
 	case version < len(steps):
-		return fmt.Errorf("the schema is at version %d, and %d is needed: run kuma-cp migrate up", version, len(steps))
+		err := fmt.Errorf("the schema is at version %d, and %d is needed: run kuma-cp migrate up", version, len(steps))
+		return mistake.New(mistake.PostgresNotReady, err)
 	}
 	return nil
 }
 
 func tooNew(version, known int) error {
-	return fmt.Errorf("the schema is at version %d, and this kuma-cp knows them up to %d: run one that is as new", version, known)
+	err := fmt.Errorf("the schema is at version %d, and this kuma-cp knows them up to %d: run one that is as new", version, known)
+	return mistake.New(mistake.PostgresNotReady, err, "kuma-cp version")
 }

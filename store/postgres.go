@@ -65,7 +65,7 @@ func OpenPostgres(ctx context.Context, cfg PostgresConfig) (Store, error) {
 	if err != nil {
 		stop()
 		pool.Close()
-		return nil, fmt.Errorf("store postgres %s cannot be opened: %w", p.address, err)
+		return nil, cfg.mistaken(fmt.Errorf("store postgres %s cannot be opened: %w", p.address, err))
 	}
 	go func() {
 		defer close(p.followed)

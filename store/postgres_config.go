@@ -102,7 +102,7 @@ func (c *PostgresConfig) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	conn, err := pgx.ConnectConfig(ctx, p.ConnConfig)
 	if err != nil {
-		return nil, fmt.Errorf("postgres: %w", err)
+		return nil, c.mistaken(fmt.Errorf("postgres: %w", err))
 	}
 	return conn, nil
 }

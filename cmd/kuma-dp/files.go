@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -72,6 +73,16 @@ func localCA(environ []string, log *slog.Logger) func() ([]byte, error) {
 
 // readDataplane is the definition of the Dataplane, nil if none was given.
 func (s *settings) readDataplane(stdin io.Reader) (*policy.Dataplane, error) {
+	d, err := s.parseDataplane(stdin)
+	var next []string
+	if s.dataplaneFile != "" && s.dataplaneFile != "-" {
+		next = []string{`"${EDITOR:-vi}" ` + mistake.Word(s.dataplaneFile),
+			mistake.Command("kuma-dp", "run", "--dataplane-file", s.dataplaneFile) + " ..."}
+	}
+	return d, mistake.New(mistake.DataplaneInvalid, err, next...)
+}
+
+func (s *settings) parseDataplane(stdin io.Reader) (*policy.Dataplane, error) {
 	var (
 		data []byte
 		from = "--dataplane"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"koguma/mistake"
 	"koguma/store"
 )
 
@@ -71,7 +72,8 @@ func (c *Config) OpenOffline(ctx context.Context) (*store.Keys, store.Store, err
 // busy says what to do where a running kuma-cp has the store.
 func (c *Config) busy(err error) error {
 	if errors.Is(err, store.ErrInUse) {
-		return fmt.Errorf("store %s is %w: stop kuma-cp, and start it again afterwards", c.Store.File.Path, store.ErrInUse)
+		err = fmt.Errorf("store %s is %w: stop kuma-cp, and start it again afterwards", c.Store.File.Path, store.ErrInUse)
+		return mistake.New(mistake.StoreInUse, err, mistake.WhoHas(c.Store.File.Path))
 	}
 	return err
 }
