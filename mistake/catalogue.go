@@ -39,6 +39,7 @@ const (
 	PostgresNotReady Code = "KG0404"
 	APIAway          Code = "KG0405"
 	ReadOnly         Code = "KG0406"
+	MeshMissing      Code = "KG0407"
 )
 
 // generate is the command that makes a token, for a proxy that is not known here.

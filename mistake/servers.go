@@ -69,5 +69,14 @@ func servers() []Entry {
 			"On the machine of the control plane everybody may do everything, at `http://localhost:5681`, unless that was " +
 				"turned off (`KUMA_API_SERVER_AUTHN_LOCALHOST_IS_ADMIN`).",
 		},
+	}, {
+		Code:  MeshMissing,
+		Title: "there is no such mesh",
+		Cause: "the control plane has no mesh of that name; only default is there from the beginning",
+		Next:  []string{"kumactl get meshes", `printf 'type: Mesh\nname: MESH\n' | kumactl apply -f -`},
+		More: []string{
+			"Is it the right control plane? `kumactl config control-planes list` shows which one kumactl talks to.",
+			"A mesh that is made anew under an old name has other keys: tokens and certificates of the old one are worth nothing in it.",
+		},
 	}}
 }

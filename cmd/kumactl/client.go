@@ -91,6 +91,7 @@ type problem struct {
 		Field  string `json:"field"`
 		Reason string `json:"reason"`
 	} `json:"invalid_parameters"`
+	Code string `json:"code"` // of a mistake; "" if it is none, or the control plane is older than that
 }
 
 func (p *problem) Error() string {
@@ -123,7 +124,7 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 		return status, err
 	}
 	if err := policy.DecodeOpen(answer, out); err != nil {
-		return status, fmt.Errorf("%s%s does not answer as a control plane does: %w", c.base, path, err)
+		return status, c.away(fmt.Errorf("%s%s does not answer as a control plane does: %w", c.base, path, err))
 	}
 	return status, nil
 }
@@ -190,7 +191,7 @@ func (c *client) do(req *http.Request) (status int, answer []byte, err error) {
 	case len(answer) > maxAnswer:
 		return 0, nil, fmt.Errorf("%s answered with more than %d MiB", req.URL, maxAnswer>>20)
 	case res.StatusCode < 200 || res.StatusCode > 299:
-		return res.StatusCode, nil, readProblem(res, answer)
+		return res.StatusCode, nil, c.mistaken(readProblem(res, answer))
 	}
 	c.version, _ = strconv.ParseUint(res.Header.Get(versionHeader), 10, 64)
 	return res.StatusCode, answer, nil
@@ -201,7 +202,7 @@ func readProblem(res *http.Response, answer []byte) error {
 	p := new(problem)
 	if err := policy.DecodeOpen(answer, p); err != nil || p.Title == "" {
 		u := res.Request.URL
-		return fmt.Errorf("%s://%s%s answers %s, but not as a control plane does", u.Scheme, u.Host, u.Path, res.Status)
+		return &noProblem{fmt.Errorf("%s://%s%s answers %s, but not as a control plane does", u.Scheme, u.Host, u.Path, res.Status)}
 	}
 	p.Status = res.StatusCode
 	return p
@@ -219,12 +220,12 @@ func (c *client) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no control plane answers at %s: connection refused\n"+
-			"Start one with 'kuma-cp run', or name another with 'kumactl config control-planes add --name NAME --address URL'", c.base)
+		return c.away(fmt.Errorf("no control plane answers at %s: connection refused\n"+
+			"Start one with 'kuma-cp run', or name another with 'kumactl config control-planes add --name NAME --address URL'", c.base))
 	case os.IsTimeout(err):
-		return fmt.Errorf("the control plane at %s did not answer within %v (--api-timeout)", c.base, c.http.Timeout)
+		return c.away(fmt.Errorf("the control plane at %s did not answer within %v (--api-timeout)", c.base, c.http.Timeout))
 	default:
-		return fmt.Errorf("cannot reach the control plane at %s: %w", c.base, err)
+		return c.away(fmt.Errorf("cannot reach the control plane at %s: %w", c.base, err))
 	}
 }
 

@@ -133,7 +133,7 @@ func (cfg *config) target(context string) (target, error) {
 	if cp == nil {
 		return target{}, fmt.Errorf("context %q names the control plane %q, which does not exist: 'kumactl config control-planes list' shows those there are", context, ctx.ControlPlane)
 	}
-	t := target{apiServer: cp.Coordinates.APIServer}
+	t := target{apiServer: cp.Coordinates.APIServer, name: cp.Name}
 	if ctx.Credentials != nil {
 		t.admin = ctx.Credentials.AdminAPI
 	}

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"koguma/mistake"
 )
 
 func main() {
@@ -31,6 +33,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 0
 	}
 	fmt.Fprintln(stderr, "Error:", printableText(err.Error()))
+	fmt.Fprint(stderr, printableText(mistake.Explain(err)))
 	if _, ok := errors.AsType[failure](err); ok {
 		return 1
 	}

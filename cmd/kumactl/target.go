@@ -12,6 +12,7 @@ import (
 // target is a control plane, and what it takes to talk to it.
 type target struct {
 	apiServer
+	name  string    // in the configuration; "" while it is not there
 	admin *adminAPI // set: its admin server is talked to, and the API asked only where that is
 }
 

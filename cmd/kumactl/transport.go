@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"koguma/mistake"
 	"koguma/policy"
 )
 
@@ -248,10 +249,13 @@ func (t *target) explainTLS(err error) error {
 		return fmt.Errorf("it cannot be verified that %s is the control plane, so nothing was sent: %w\n"+
 			"Add it with --ca-cert-file: the CA that made its certificate, or the certificate itself where it is self-signed", t.URL, err)
 	case refused && t.certificate() == "":
-		return fmt.Errorf("the control plane at %s wants a client certificate: %w\nAdd it with --client-cert-file and --client-key-file", t.URL, err)
+		err = fmt.Errorf("the control plane at %s wants a client certificate: %w\nAdd it with --client-cert-file and --client-key-file", t.URL, err)
+		return t.readOnly(err)
 	case refused || ended:
-		return fmt.Errorf("the control plane at %s does not take the client certificate: %w\n"+
+		err = fmt.Errorf("the control plane at %s does not take the client certificate: %w\n"+
 			"Put %s, without its key, into the folder of client certificates of the control plane", t.URL, err, t.certificate())
+		copied := mistake.Command("scp", t.certificate()) + " HOST:FOLDER_OF_CLIENT_CERTIFICATES/"
+		return mistake.New(mistake.ReadOnly, err, copied)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"koguma/cp/problem"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -239,7 +240,7 @@ func (rt *Route) maxBody() int64 {
 // do is the route for a caller, if the caller may.
 func (rt *Route) do(r *http.Request, who caller) (answer, error) {
 	if !rt.access.allows(who) {
-		return answer{}, problem.Refuse(http.StatusForbidden, "Access Denied", deniedDetail(r))
+		return answer{}, mistake.New(mistake.ReadOnly, problem.Refuse(http.StatusForbidden, "Access Denied", deniedDetail(r)))
 	}
 	if rt.Method == http.MethodPut || rt.Method == http.MethodPost {
 		if err := checkContent(r, rt.maxBody()); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"koguma/cp/problem"
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -17,6 +18,15 @@ const statusClientGone = 499
 // problemOf is the one place where errors become statuses. The title says what was being done. What an error that we do
 // not know says is for the log, not for the client.
 func problemOf(title string, err error) *problem.Problem {
+	p := problemWithout(title, err)
+	if m, ok := mistake.Of(err); ok {
+		p.Code = m.Code
+	}
+	return p
+}
+
+// problemWithout is problemOf without the code of a mistake.
+func problemWithout(title string, err error) *problem.Problem {
 	if p, ok := errors.AsType[*problem.Problem](err); ok {
 		return p
 	}

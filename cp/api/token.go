@@ -11,6 +11,7 @@ import (
 
 	"koguma/cp/problem"
 	"koguma/cp/settings"
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -95,7 +96,7 @@ func (a *API) tokenWarning(req *tokenRequest, claims token.Claims) string {
 func (a *API) checkTokenMesh(ctx context.Context, name string) error {
 	mesh, err := a.Registry.Find(ctx, policy.Key{Type: policy.TypeMesh, Name: name})
 	if err == nil && mesh == nil {
-		err = problem.Parameter("mesh", fmt.Sprintf("there is no mesh %q", name))
+		err = mistake.New(mistake.MeshMissing, problem.Parameter("mesh", fmt.Sprintf("there is no mesh %q", name)))
 	}
 	return err
 }

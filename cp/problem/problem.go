@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"koguma/mistake"
 	"koguma/policy"
 )
 
@@ -16,6 +17,7 @@ type Problem struct {
 	Title             string             `json:"title"`
 	Detail            string             `json:"detail"`
 	InvalidParameters []invalidParameter `json:"invalid_parameters,omitempty"`
+	Code              mistake.Code       `json:"code,omitempty"` // of a mistake that people can look up
 	Details           string             `json:"details"`
 	Causes            []cause            `json:"causes,omitempty"`
 }

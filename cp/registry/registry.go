@@ -14,6 +14,7 @@ import (
 
 	"koguma/authority"
 	"koguma/cp/problem"
+	"koguma/mistake"
 	"koguma/policy"
 	"koguma/store"
 )
@@ -288,7 +289,8 @@ func (rs Registry) sweep(ctx context.Context, mesh string) error {
 func (rs Registry) Mesh(ctx context.Context, name string) (*policy.Mesh, error) {
 	r, err := rs.Store.Get(ctx, policy.Key{Type: policy.TypeMesh, Name: name})
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, problem.Refuse(http.StatusNotFound, "Failed to retrieve Mesh", fmt.Sprintf("there is no mesh %q", name))
+		err := problem.Refuse(http.StatusNotFound, "Failed to retrieve Mesh", fmt.Sprintf("there is no mesh %q", name))
+		return nil, mistake.New(mistake.MeshMissing, err)
 	}
 	if err != nil {
 		return nil, err
