@@ -82,7 +82,7 @@ func (n *session) Observe(e xds.Event) {
 		n.sent[e.Type] = n.snapshot.Of(e.Type)
 	}
 	if e.Kind == xds.Nacked {
-		reason := "envoy refused its " + short(e.Type) + ": " + e.Reason
+		reason := "envoy refused its " + short(e.Type) + ": " + strings.TrimSpace(e.Reason)
 		n.history.wrong(reason)
 		if err := refusedByEnvoy(errors.New(reason)); n.mistaken != reason && mistake.Attrs(err) != nil {
 			n.mistaken = reason

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,6 +90,36 @@ func TestCatalogue(t *testing.T) {
 	}
 	if _, ok := mistake.Find("KG0199"); ok {
 		t.Error("KG0199 is found")
+	}
+}
+
+// Each code that is declared is in the catalogue, and is given to an error somewhere in the programs.
+func TestEachCodeIsUsed(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("catalogue.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^\t(\w+)\s+Code = "(\w+)"$`).FindAllStringSubmatch(string(text), -1) {
+		unused[m[1]] = m[2]
+	}
+	if len(unused) != len(mistake.Catalogue()) {
+		t.Errorf("%d codes are declared, and %d in the catalogue", len(unused), len(mistake.Catalogue()))
+	}
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		maps.DeleteFunc(unused, func(name, _ string) bool { return strings.Contains(string(text), "mistake."+name) })
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(unused) > 0 {
+		t.Errorf("no error has these: %v", unused)
 	}
 }
 

@@ -13,8 +13,8 @@ func proxies() []Entry {
 				"service.",
 			"Or it is a second proxy on this machine: give each another address or other ports. The readiness port is 9902 or " +
 				"any that is free, unless `--readiness-port` asks for a certain one.",
-			"Stop the other program, or change the port in the Dataplane and apply it. Envoy is given its listeners again " +
-				"with the next change; meanwhile it goes on with those that it has.",
+			"Stop the other program, or change the port in the Dataplane and apply it. The agent offers Envoy its listeners again every " +
+				"few seconds, so that it goes on by itself when the port is free; `/ready` says what is in the way.",
 		},
 	}, {
 		Code:  EnvoyMissing,

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"koguma/mistake"
 )
 
 // deadline is how long Postgres may take for a commit, or for telling what is new.
@@ -34,6 +36,8 @@ type postgres struct {
 	pool    *pgxpool.Pool
 	log     *slog.Logger
 	origin  string // of what is in memory; "" before there is anything. Who follows sets it, with the turn
+	// mistaken is an error of it with what people can do.
+	mistaken func(error) error
 
 	stop     context.CancelFunc // of following
 	followed chan struct{}      // closed when that has ended
@@ -59,7 +63,8 @@ func OpenPostgres(ctx context.Context, cfg PostgresConfig) (Store, error) {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p := &postgres{core: newCore(), address: cfg.address(), pool: pool, log: cfg.logger(), stop: stop, followed: make(chan struct{})}
+	p := &postgres{core: newCore(), address: cfg.address(), pool: pool, log: cfg.logger(), mistaken: cfg.mistaken,
+		stop: stop, followed: make(chan struct{})}
 	p.core.commit, p.keys = p.commit, cfg.Keys
 	conn, err := p.await(ctx, cfg.Patience)
 	if err != nil {
@@ -100,7 +105,8 @@ func (p *postgres) setFault(err error) {
 	}
 	switch {
 	case err != nil && (was == nil || was.Error() != p.fault.Error()):
-		p.log.Warn("the store does not answer: nothing is written until it does, and what was there is served from memory", "error", p.fault)
+		p.log.Warn("the store does not answer: nothing is written until it does, and what was there is served from memory",
+			append([]any{"error", p.fault}, mistake.Attrs(p.mistaken(p.fault))...)...)
 	case was != nil && err == nil:
 		p.log.Info("the store answers again")
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"koguma/mistake"
 )
 
 // errNoWrites says that a server is there, and is a standby, or was made read-only.
@@ -37,7 +39,8 @@ func (p *postgres) await(ctx context.Context, patience time.Duration) (*pgx.Conn
 			return nil, fmt.Errorf("it is away, for %v by now: check that it runs there, that it takes writes, and that its port can be "+
 				"reached from here: %w", patience, err)
 		}
-		p.log.Warn("waiting for the store", "left", left.Round(time.Second), "error", err)
+		attrs := []any{"left", left.Round(time.Second), "error", err}
+		p.log.Warn("waiting for the store", append(attrs, mistake.Attrs(p.mistaken(err))...)...)
 		select {
 		case <-time.After(min(pause, left)):
 		case <-ctx.Done():

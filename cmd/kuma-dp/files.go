@@ -76,7 +76,7 @@ func (s *settings) readDataplane(stdin io.Reader) (*policy.Dataplane, error) {
 	d, err := s.parseDataplane(stdin)
 	var next []string
 	if s.dataplaneFile != "" && s.dataplaneFile != "-" {
-		next = []string{`"${EDITOR:-vi}" ` + mistake.Word(s.dataplaneFile),
+		next = []string{"${EDITOR:-vi} " + mistake.Word(s.dataplaneFile),
 			mistake.Command("kuma-dp", "run", "--dataplane-file", s.dataplaneFile) + " ..."}
 	}
 	return d, mistake.New(mistake.DataplaneInvalid, err, next...)
