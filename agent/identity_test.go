@@ -116,7 +116,7 @@ func TestBadIdentities(t *testing.T) {
 			chain, _ := newCA(t, "default").Issue(context.Background(), certs.Request{Key: key, ID: id, Life: time.Hour})
 			return xds.TLSSecret(identityName, certs.EncodeChain(chain), nil)
 		}},
-		{"of a clock that is ahead", "not valid before", func(cp *fakeCP, key crypto.PublicKey) *xds.Resource {
+		{"of a clock that is ahead", "by the clock here, which is behind", func(cp *fakeCP, key crypto.PublicKey) *xds.Resource {
 			return issuedAhead(t, cp.meshCA, key, 10*time.Minute)
 		}},
 		{"no certificate", "", func(*fakeCP, crypto.PublicKey) *xds.Resource {

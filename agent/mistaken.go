@@ -91,6 +91,7 @@ func (a *Agent) met(cp *controlPlane, held token.Held, err error, now time.Time)
 		noTLS    tls.RecordHeaderError
 		other    *notControlPlane
 		network  net.Error
+		op       *net.OpError
 	)
 	again := "kuma-dp run --cp-address " + mistake.Word(dpAddress(cp.address)) + " ..."
 	switch {
@@ -104,7 +105,7 @@ func (a *Agent) met(cp *controlPlane, held token.Held, err error, now time.Time)
 			return mistake.New(mistake.ControlPlaneUntrusted, err, "kuma-dp run ...  # without --ca-cert-file: the token names the CA")
 		}
 		return mistake.New(mistake.ControlPlaneUntrusted, err, append(a.token.source.Commands(), "kuma-dp run --ca-cert-file kuma-cp-ca.crt ...")...)
-	case errors.As(err, &noTLS), errors.As(err, &other), foreign(err):
+	case errors.As(err, &noTLS), errors.As(err, &other), errors.As(err, &op) && op.Op == "remote error", foreign(err):
 		return mistake.New(mistake.ControlPlaneNone, err, again)
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
 		return mistake.New(mistake.ControlPlaneAway, err, reach(cp.address, err)...)
