@@ -42,6 +42,9 @@ func (r *refusals) add(verb, peer, node, check string, err error) {
 	if t, ok := errors.AsType[*token.Refusal](err); ok && t.KeyID != "" {
 		attrs = append(attrs, "jti", t.ID, "kid", t.KeyID)
 	}
+	if t, ok := errors.AsType[*token.Refusal](err); ok && t.Reason.Code() != "" {
+		attrs = append(attrs, "code", string(t.Reason.Code()))
+	}
 	if suppressed > 0 {
 		attrs = append(attrs, "suppressed", suppressed)
 	}

@@ -1,0 +1,4 @@
+package cp
+
+// ToldOf is toldOf.
+var ToldOf = toldOf
