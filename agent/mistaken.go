@@ -93,7 +93,6 @@ func (a *Agent) met(cp *controlPlane, held token.Held, err error, now time.Time)
 		network  net.Error
 		op       *net.OpError
 	)
-	again := "kuma-dp run --cp-address " + mistake.Word(dpAddress(cp.address)) + " ..."
 	switch {
 	case errors.As(err, &otherCA):
 		here := "  # by the control plane at " + cp.address.Host
@@ -106,7 +105,8 @@ func (a *Agent) met(cp *controlPlane, held token.Held, err error, now time.Time)
 		}
 		return mistake.New(mistake.ControlPlaneUntrusted, err, append(a.token.source.Commands(), "kuma-dp run --ca-cert-file kuma-cp-ca.crt ...")...)
 	case errors.As(err, &noTLS), errors.As(err, &other), errors.As(err, &op) && op.Op == "remote error", foreign(err):
-		return mistake.New(mistake.ControlPlaneNone, err, again)
+		return mistake.New(mistake.ControlPlaneNone, err,
+			"kuma-dp run --cp-address "+mistake.Word(dpAddress(cp.address))+" ...", look(cp.address))
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
 		return mistake.New(mistake.ControlPlaneAway, err, reach(cp.address, err)...)
 	}
@@ -144,11 +144,20 @@ func reach(u *url.URL, err error) []string {
 	if ip := net.ParseIP(u.Hostname()); u.Hostname() != "localhost" && !ip.IsLoopback() {
 		start += "  # on " + u.Hostname()
 	}
-	return []string{start, mistake.Command("curl", "-kv", "--max-time", "5", u.String())}
+	return []string{start, look(u)}
 }
 
-// dpAddress is where the DP server of a control plane is that was looked for at another port, if the port is the usual one.
-func dpAddress(u *url.URL) string { return "https://" + net.JoinHostPort(u.Hostname(), "5678") }
+// look is the command that shows who answers at an address.
+func look(u *url.URL) string { return mistake.Command("curl", "-kv", "--max-time", "5", u.String()) }
+
+// dpAddress is where the DP server is to be looked for that is not at an address: mostly at its usual port. What does not answer as
+// the API does may be the DP server.
+func dpAddress(u *url.URL) string {
+	if u.Scheme == "http" && u.Port() != "5681" {
+		return "https://" + u.Host
+	}
+	return "https://" + net.JoinHostPort(u.Hostname(), "5678")
+}
 
 // wrongTime says by how much a certificate is out of its time.
 func wrongTime(c *x509.Certificate, now time.Time) string {

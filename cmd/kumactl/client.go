@@ -220,7 +220,7 @@ func (c *client) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return c.away(fmt.Errorf("no control plane answers at %s: connection refused\n"+
+		return c.refused(fmt.Errorf("no control plane answers at %s: connection refused\n"+
 			"Start one with 'kuma-cp run', or name another with 'kumactl config control-planes add --name NAME --address URL'", c.base))
 	case os.IsTimeout(err):
 		return c.away(fmt.Errorf("the control plane at %s did not answer within %v (--api-timeout)", c.base, c.http.Timeout))

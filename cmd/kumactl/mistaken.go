@@ -49,11 +49,20 @@ func (t *target) readOnly(err error) error {
 
 // away is that of a control plane that does not answer at the address that kumactl has for it.
 func (c *client) away(err error) error {
-	next := []string{"kumactl config control-planes list", addCommand(c.target.name, "http://HOST:5681")}
-	if onThisMachine(c.base) {
-		next = append([]string{"kuma-cp run"}, next...)
+	host := "HOST"
+	if c.base.Port() != "5681" {
+		host = c.base.Hostname()
 	}
+	next := []string{"kumactl config control-planes list", addCommand(c.target.name, "http://"+net.JoinHostPort(host, "5681"))}
 	return mistake.New(mistake.APIAway, err, next...)
+}
+
+// refused is that of an address at which nobody listens.
+func (c *client) refused(err error) error {
+	if onThisMachine(c.base) {
+		return mistake.New(mistake.APIAway, err, "kuma-cp run", "kumactl config control-planes list")
+	}
+	return c.away(err)
 }
 
 // addCommand is the command that gives a control plane another address.
