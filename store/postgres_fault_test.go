@@ -179,7 +179,9 @@ func TestPostgresKilled(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "writes", func() error {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // on a busy machine they take their time
+	defer cancel()
+	err := testenv.Eventually(ctx, "writes", func() error {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(written) < 200 {
@@ -187,6 +189,9 @@ func TestPostgresKilled(t *testing.T) {
 		}
 		return nil
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.Kill()
 	g.Wait()
 	if err := p.Start(t.Context()); err != nil {
