@@ -109,7 +109,7 @@ func cmdKumaCP(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func cmdPostgres(t *testing.T, ts *testscript.TestScript) {
-	p := startPostgres(t)
+	p := testenv.ServePostgres(t)
 	cfg, err := p.NewDatabase(inTime(ts))
 	ts.Check(err)
 	for _, v := range testenv.PostgresEnv(cfg) {
