@@ -13,6 +13,7 @@ func edges() map[string][]string {
 	return map[string][]string{
 		"mistake":   nil, // for all to import
 		"policy":    nil,
+		"doctor":    {"policy"},
 		"certs":     nil,
 		"bootstrap": nil,
 		"envoy":     nil,
@@ -20,7 +21,7 @@ func edges() map[string][]string {
 		"token":     {"policy"},
 		"store":     {"policy"},
 		"xds":       {"policy", "certs"},
-		"agent":     {"bootstrap", "envoy", "xds", "token", "certs", "policy"},
+		"agent":     {"bootstrap", "envoy", "xds", "token", "certs", "policy", "doctor"},
 		"authority": {"token", "certs", "policy"},
 		"cp": {"cp/api", "cp/explain", "cp/registry", "cp/ledger", "cp/settings",
 			"store", "xds", "token", "authority", "certs", "policy", "bootstrap"},
@@ -36,8 +37,8 @@ func edges() map[string][]string {
 		"certs/certstest": nil,                 // bad certificates, and judges that know nothing of ours
 
 		"cmd/kuma-cp": {"cp", "cp/settings", "systemd"},
-		"cmd/kuma-dp": {"agent", "systemd", "token", "policy"},
-		"cmd/kumactl": {"policy", "token"},
+		"cmd/kuma-dp": {"agent", "systemd", "token", "policy", "doctor"},
+		"cmd/kumactl": {"policy", "token", "doctor"},
 	}
 }
 
