@@ -2,6 +2,7 @@ package cp
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -29,6 +30,9 @@ type bootstrapRequest struct {
 	Workdir           string `json:"workdir"`
 	Features          []any  `json:"features"`
 }
+
+// checkHeader says which check a refusal comes from, in the words of the metric.
+const checkHeader = "Koguma-Check"
 
 // featureDelta is how an agent says that its Envoy shall use the incremental variant of ADS.
 const featureDelta = "feature-delta-grpc"
@@ -58,7 +62,9 @@ func (b *bootstrapper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var req bootstrapRequest
 	made, code, err := b.answer(r, &req)
 	if err != nil {
-		b.refusals.add("bootstrap", r.RemoteAddr, req.Mesh+"."+req.Name, bootstrapCheck(code, err), err)
+		check := bootstrapCheck(code, err)
+		b.refusals.add("bootstrap", r.RemoteAddr, req.Mesh+"."+req.Name, check, err)
+		w.Header().Set(checkHeader, check)
 		if code == http.StatusNotFound {
 			w.WriteHeader(code) // agents that find no words try again until the Dataplane is there
 			return
@@ -134,9 +140,10 @@ func (b *bootstrapper) check(r *http.Request, req *bootstrapRequest) (int, error
 	}
 	key := policy.Key{Type: policy.TypeDataplane, Mesh: req.Mesh, Name: req.Name}
 	stored, err := b.store.Get(r.Context(), key)
+	d, _ := stored.(*policy.Dataplane)
 	switch {
 	case err == nil:
-		err = claims.Admit(stored.(*policy.Dataplane))
+		err = claims.Admit(d)
 	case !errors.Is(err, store.ErrNotFound):
 		return http.StatusServiceUnavailable, err
 	case req.DataplaneResource == "":
@@ -145,14 +152,26 @@ func (b *bootstrapper) check(r *http.Request, req *bootstrapRequest) (int, error
 		err = nil
 	}
 	if err == nil && req.DataplaneResource != "" {
-		d, bad := parseBrought(req.DataplaneResource, key)
-		if bad != nil {
+		var bad error
+		if d, bad = parseBrought(req.DataplaneResource, key); bad != nil {
 			return http.StatusUnprocessableEntity, errors.New(status.Convert(bad).Message())
 		}
 		err = claims.Admit(d)
 	}
 	if err != nil {
 		return refusalStatus(err), err
+	}
+	return b.checkMember(r.Context(), d)
+}
+
+// checkMember judges by the constraints of the mesh.
+func (b *bootstrapper) checkMember(ctx context.Context, d *policy.Dataplane) (int, error) {
+	mesh, err := b.store.Get(ctx, policy.Key{Type: policy.TypeMesh, Name: d.Mesh})
+	if err != nil {
+		return http.StatusServiceUnavailable, err
+	}
+	if err := mesh.(*policy.Mesh).Admit(d); err != nil {
+		return http.StatusForbidden, err
 	}
 	return 0, nil
 }
@@ -161,6 +180,9 @@ func (b *bootstrapper) check(r *http.Request, req *bootstrapRequest) (int, error
 func bootstrapCheck(code int, err error) string {
 	if r, ok := errors.AsType[*token.Refusal](err); ok {
 		return string(r.Reason)
+	}
+	if _, ok := errors.AsType[*policy.NotMember](err); ok {
+		return checkMembership
 	}
 	switch code {
 	case http.StatusNotFound:
