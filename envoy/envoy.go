@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Find says where the Envoy binary is. A path with a slash is taken as it is; a name ("" is "envoy") is looked for in
@@ -45,6 +46,7 @@ func Find(path string) (string, error) {
 func Version(ctx context.Context, binary string) (version, build string, err error) {
 	cmd := exec.CommandContext(ctx, binary, "--version")
 	cmd.Env = environ()
+	cmd.WaitDelay = time.Second // for what it may have started
 	out, err := cmd.Output()
 	if err != nil {
 		return "", "", fmt.Errorf("envoy: version of %s: %w", binary, err)

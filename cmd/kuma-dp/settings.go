@@ -150,6 +150,19 @@ func unknownVariables(environ []string) []string {
 
 // config reads the files that the settings name, and makes of all the configuration of an agent.
 func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Config, error) {
+	cfg, err := s.withoutFiles(stdout, stderr)
+	if err != nil {
+		return agent.Config{}, err
+	}
+	if cfg.CACert, err = s.readCA(); err != nil {
+		return agent.Config{}, err
+	}
+	cfg.Dataplane, err = s.readDataplane(stdin)
+	return cfg, err
+}
+
+// withoutFiles is the configuration but for what is in the files of the CA and of the Dataplane.
+func (s *settings) withoutFiles(stdout, stderr io.Writer) (agent.Config, error) {
 	log, err := newLogger(s.logLevel, stderr)
 	if err != nil {
 		return agent.Config{}, err
@@ -175,14 +188,10 @@ func (s *settings) config(stdin io.Reader, stdout, stderr io.Writer) (agent.Conf
 	if cfg.EnvoyLogLevel == "" {
 		cfg.EnvoyLogLevel = envoyLogLevel(s.logLevel)
 	}
-	if cfg.CACert, err = s.readCA(); err != nil {
-		return agent.Config{}, err
-	}
 	if s.caText == "" {
 		cfg.CACertFile = s.caFile
 	}
-	cfg.Dataplane, err = s.readDataplane(stdin)
-	return cfg, err
+	return cfg, nil
 }
 
 // addresses are those in lists with commas. One that is empty is the agent's to refuse, but for none at all.
