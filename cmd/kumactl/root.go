@@ -26,6 +26,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		c.applyCommand(),
 		c.configCommand(),
 		c.deleteCommand(),
+		c.doctorCommand(),
 		c.explainCommand(),
 		c.exportCommand(),
 		c.generateCommand(),
