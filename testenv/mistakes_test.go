@@ -67,8 +67,7 @@ func TestMistakes(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"mistake": cmdMistake, "next": cmdNext, "until": cmdUntil, "kuma-cp": cmdKumaCP,
-			"postgres": func(ts *testscript.TestScript, _ bool, _ []string) { cmdPostgres(t, ts) },
-			"early":    cmdEarly, "occupy": cmdOccupy,
+			"postgres": cmdPostgres, "early": cmdEarly, "occupy": cmdOccupy,
 		},
 	})
 }

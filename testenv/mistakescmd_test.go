@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -108,8 +107,11 @@ func cmdKumaCP(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("OWN_API_PORT", own.API[strings.LastIndexByte(own.API, ':')+1:])
 }
 
-func cmdPostgres(t *testing.T, ts *testscript.TestScript) {
-	p := testenv.ServePostgres(t)
+func cmdPostgres(ts *testscript.TestScript, _ bool, _ []string) {
+	p, err := testenv.NewPostgres(inTime(ts))
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(p.Close()) })
+	ts.Check(p.Start(inTime(ts)))
 	cfg, err := p.NewDatabase(inTime(ts))
 	ts.Check(err)
 	for _, v := range testenv.PostgresEnv(cfg) {
