@@ -87,7 +87,7 @@ func TestMistakeOnTheWay(t *testing.T) {
 	cp := startCP(t) // the token is one of its tokens
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
-	early, earlyCA := tlsServer(t, time.Now().Add(time.Hour), time.Now().Add(2*time.Hour), "h2")
+	early, earlyCA := tlsServer(t, time.Now().Add(90*time.Minute), time.Now().Add(2*time.Hour), "h2")
 	late, lateCA := tlsServer(t, time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour), "h2")
 	other, otherCA := tlsServer(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "http/1.1")
 	web, webCA := tlsServer(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "h2", "http/1.1")
@@ -110,7 +110,7 @@ func TestMistakeOnTheWay(t *testing.T) {
 		"a page":            {web, webCA, mistake.ControlPlaneNone, "404", "kuma-dp run --cp-address https://127.0.0.1:5678"},
 		"another pin":       {web, nil, mistake.ControlPlaneOther, "not the one the token was issued under", "kumactl config control-planes list"},
 		"another CA":        {web, newCA(t, "other").CertPEM(), mistake.ControlPlaneUntrusted, "unknown authority", "kuma-dp run ...  # without --ca-cert-file"},
-		"a clock behind":    {early, earlyCA, mistake.ClocksDiffer, "it begins in 59m", "date -u"},
+		"a clock behind":    {early, earlyCA, mistake.ClocksDiffer, "it begins in 1h", "date -u"},
 		"a clock ahead":     {late, lateCA, mistake.ClocksDiffer, "it has ended 1h0m", "date -u"},
 		"a name of nothing": {"https://kuma-cp.invalid:5678", nil, mistake.ControlPlaneAway, "kuma-cp.invalid", "getent hosts kuma-cp.invalid"},
 	} {
