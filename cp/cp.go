@@ -22,6 +22,7 @@ import (
 	"koguma/cp/api"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
+	"koguma/gui"
 	"koguma/store"
 	"koguma/token"
 	"koguma/xds"
@@ -142,11 +143,13 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		return err
 	}
 	defer diagnostics.Close()
+	refusals := newRefusals(m, c.log)
 	a := &api.API{
 		Config: c.cfg, Shown: shown(c.cfg), Registry: c.resources(s), Issuer: tokens{registry.Registry{Store: s}, cert.pin(), m.tokens},
 		Rotator: r.rotations, Fleet: &fleet{r, p}, Log: c.log, InstanceID: c.id, Version: Version(), DPPort: portOf(dp.Addr()),
-		Strangers: &api.Strangers{Count: m.strangers},
+		Strangers: &api.Strangers{Count: m.strangers}, Refused: refusals.recent.newest,
 	}
+	a.GUI = gui.New(a, c.log)
 	servers := c.apiServers(a)
 	defer closeAPI(servers)
 	if err := c.openAPI(servers, cert, m); err != nil {
@@ -160,7 +163,6 @@ func (c *ControlPlane) serve(ctx context.Context, s store.Store, r *reconciler, 
 		c.addrs.InterCP = p.listener.Addr()
 		g.Go(func() error { return p.run(ctx) })
 	}
-	refusals := newRefusals(m, c.log)
 	ads := xds.NewServer(&acceptor{
 		store: s, verifier: r.keys.verifier(), open: r.keys.open, reconciler: r, builder: &xds.Builder{},
 		metrics: m, refusals: refusals, log: c.log, instanceID: c.id,

@@ -9,6 +9,7 @@ import (
 	"koguma/cp/explain"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
+	"koguma/gui"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -56,6 +57,7 @@ func Limits() []Limit {
 		{"api.pageDefault", api.DefaultPage, "items"},
 		{"api.pairsListed", explain.MostPairs, "pairs"},
 		{"api.pairsTried", explain.MostTrials, "pairs"},
+		{"gui.streams", gui.MaxStreams, "streams"},
 		{"api.writeAttempts", store.MaxAttempts, "attempts"},
 
 		seconds("dp.handshakeTimeout", handshakeTimeout),

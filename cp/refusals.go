@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"koguma/cp/api"
+	"koguma/gui"
 	"koguma/token"
 )
 
@@ -23,6 +24,8 @@ const (
 type refusals struct {
 	count *prometheus.CounterVec // by check
 	log   *slog.Logger
+	// recent are those that there was a line for.
+	recent recentRefusals
 	api.Sampler
 }
 
@@ -39,10 +42,16 @@ func (r *refusals) add(verb, peer, node, check string, err error) {
 		return
 	}
 	attrs := []any{"peer", peer, "verb", verb, "node", node[:min(len(node), maxNode)], "check", check}
-	if t, ok := errors.AsType[*token.Refusal](err); ok && t.KeyID != "" {
+	t, ok := errors.AsType[*token.Refusal](err)
+	kept := gui.Refusal{Time: time.Now().UTC(), Verb: verb, Peer: peer, Node: node[:min(len(node), maxNode)], Check: check, Reason: message(err), More: suppressed}
+	if ok {
+		kept.Reason = withoutID(kept.Reason, t.ID)
+	}
+	r.recent.add(kept)
+	if ok && t.KeyID != "" {
 		attrs = append(attrs, "jti", t.ID, "kid", t.KeyID)
 	}
-	if t, ok := errors.AsType[*token.Refusal](err); ok && t.Reason.Code() != "" {
+	if ok && t.Reason.Code() != "" {
 		attrs = append(attrs, "code", string(t.Reason.Code()))
 	}
 	if suppressed > 0 {

@@ -23,10 +23,11 @@ func edges() map[string][]string {
 		"xds":       {"policy", "certs"},
 		"agent":     {"bootstrap", "envoy", "xds", "token", "certs", "policy", "doctor"},
 		"authority": {"token", "certs", "policy"},
+		"gui":       {"policy"},
 		"cp": {"cp/api", "cp/explain", "cp/registry", "cp/ledger", "cp/settings",
-			"store", "xds", "token", "authority", "certs", "policy", "bootstrap"},
+			"store", "xds", "token", "authority", "certs", "policy", "bootstrap", "gui"},
 
-		"cp/api":      {"cp/explain", "cp/registry", "cp/problem", "cp/settings", "store", "xds", "token", "certs", "policy"},
+		"cp/api":      {"gui", "cp/explain", "cp/registry", "cp/problem", "cp/settings", "store", "xds", "token", "certs", "policy"},
 		"cp/explain":  {"cp/ledger", "xds", "certs", "policy"},
 		"cp/registry": {"cp/ledger", "cp/problem", "cp/settings", "store", "token", "authority", "certs", "policy"},
 		"cp/ledger":   {"store", "token", "policy"},

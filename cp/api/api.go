@@ -22,6 +22,7 @@ import (
 	"koguma/cp/problem"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
+	"koguma/gui"
 	"koguma/mistake"
 	"koguma/policy"
 	"koguma/token"
@@ -41,6 +42,8 @@ type API struct {
 	Issuer     Issuer
 	Rotator    Rotator
 	Fleet      Fleet
+	GUI        *gui.Server
+	Refused    func() []gui.Refusal // the newest refusals of proxies, the newest first
 	Strangers  *Strangers
 	Log        *slog.Logger
 	InstanceID string
@@ -78,13 +81,14 @@ func (r Route) Guarded() bool {
 
 // answer is what a route has to say when all went well.
 type answer struct {
-	status  int       // 0 is 200
-	body    any       // sent as JSON
-	token   token.Raw // sent as it is, in the place of body
-	warning string    // for the people at the other end
-	version uint64    // of the store, with which what was done is there; 0: that was not asked
-	etag    string    // of the resource that was read or written; "": there is none
-	audit   []any     // what the audit log should have besides the path: keys and values
+	status  int                       // 0 is 200
+	body    any                       // sent as JSON
+	token   token.Raw                 // sent as it is, in the place of body
+	send    func(http.ResponseWriter) // sends the answer, in the place of body and status; nil for most
+	warning string                    // for the people at the other end
+	version uint64                    // of the store, with which what was done is there; 0: that was not asked
+	etag    string                    // of the resource that was read or written; "": there is none
+	audit   []any                     // what the audit log should have besides the path: keys and values
 }
 
 // Handler serves these routes.
@@ -132,7 +136,7 @@ func (a *API) Routes() []Route {
 		{"GET", "/meshes/{mesh}/dataplanes+insights/{name}", everybody, "Could not retrieve a dataplane overview", a.getOverview},
 		{"GET", "/meshes/{mesh}/dataplanes/{name}/_identity", everybody, "Could not retrieve the identity of a dataplane", a.getIdentity},
 	}
-	routes = append(append(routes, a.insightRoutes()...), a.matchRoutes()...)
+	routes = append(append(append(routes, a.insightRoutes()...), a.matchRoutes()...), a.guiRoutes()...)
 	for _, k := range policy.Kinds() {
 		for _, path := range k.Paths() {
 			routes = append(routes, a.kindRoutes(k, path)...)
@@ -286,6 +290,10 @@ func (ans *answer) write(w http.ResponseWriter) error {
 		w.Header().Set("ETag", ans.etag)
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if ans.send != nil {
+		ans.send(w)
+		return nil
+	}
 	if ans.token != "" {
 		w.Header().Set("Content-Type", "text/plain")
 		w.WriteHeader(ans.status)

@@ -9,6 +9,7 @@ import (
 
 	"koguma/cp/registry"
 	"koguma/cp/settings"
+	"koguma/gui"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -28,11 +29,13 @@ func NewAdminAPI(cfg settings.Config, s store.Store, issue func(token.Claims) (t
 
 func newTestAPI(cfg settings.Config, s store.Store, issue issueFunc, insight insightFunc, log *slog.Logger) *API {
 	offline, _ := cfg.Issues()
-	return &API{
+	a := &API{
 		Config: cfg, Shown: cfg, Registry: registry.Registry{Store: s, Offline: !offline}, Issuer: issue, Fleet: lone{insight},
 		Log: log, InstanceID: "test-cp", Version: "dev", DPPort: 5678, AdminPort: 5679,
 		Strangers: &Strangers{Count: prometheus.NewCounter(prometheus.CounterOpts{Name: "strangers"})},
 	}
+	a.GUI, a.Refused = gui.New(a, log), func() []gui.Refusal { return nil }
+	return a
 }
 
 type issueFunc func(token.Claims) (token.Raw, error)

@@ -19,6 +19,7 @@ type indexBody struct {
 	Product    string `json:"product"`
 	Version    string `json:"version"`
 	InstanceID string `json:"instanceId"`
+	GUI        string `json:"gui"` // where the page is, or how to have it
 }
 
 func (a *API) index(*http.Request) (answer, error) {
@@ -26,7 +27,11 @@ func (a *API) index(*http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{body: indexBody{Hostname: host, Product: product, Version: a.Version, InstanceID: a.InstanceID}}, nil
+	page := "the page is at /gui"
+	if a.guiTurnedOff() != nil {
+		page = guiOff
+	}
+	return answer{body: indexBody{Hostname: host, Product: product, Version: a.Version, InstanceID: a.InstanceID, GUI: page}}, nil
 }
 
 // catalogBody tells agents that know only the API where the rest is.

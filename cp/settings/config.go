@@ -80,6 +80,7 @@ type APIServerConfig struct {
 	HTTPS HTTPSConfig          `json:"https"`
 	Auth  APIServerAuthConfig  `json:"auth"`
 	Authn APIServerAuthnConfig `json:"authn"`
+	GUI   GUIConfig            `json:"gui"`
 	// ReadOnly refuses all writes, and still issues tokens.
 	ReadOnly bool `json:"readOnly" env:"KUMA_API_SERVER_READ_ONLY"`
 }
@@ -140,6 +141,7 @@ func Default() Config {
 			HTTP:  HTTPConfig{Enabled: true, Interface: "127.0.0.1", Port: 5681},
 			HTTPS: HTTPSConfig{Interface: "0.0.0.0", Port: 5682},
 			Authn: APIServerAuthnConfig{Type: AuthnClientCerts, LocalhostIsAdmin: true},
+			GUI:   GUIConfig{Enabled: true},
 		},
 		DPServer: DPServerConfig{
 			Interface: "0.0.0.0",
