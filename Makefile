@@ -11,6 +11,7 @@ POSTGRES      := .tools/postgres/postgres-$(POSTGRES_VERSION)
 PYJWT         := .tools/venv-jwt/pyjwt-$(PYJWT_VERSION)
 PROMETHEUS    := .tools/debian/prometheus/fetched
 SYSTEMD       := .tools/debian/systemd/fetched
+CHROMIUM      := .tools/debian/chromium/fetched
 PROMTOOL      := .tools/debian/prometheus/usr/bin/promtool
 
 export GOFLAGS += -mod=readonly
@@ -20,6 +21,12 @@ help: ## list the targets
 
 build: ## compile the three binaries into bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+
+test-gui: build tools $(CHROMIUM) ## look at the page in Chromium
+	go run ./testenv/gui
+
+pictures: build tools $(CHROMIUM) ## make the pictures of the page in doc
+	go run ./testenv/gui -pictures doc
 
 demo: build tools ## show a whole mesh at work
 	go run ./testenv/demo
@@ -100,9 +107,9 @@ $(POSTGRES):
 	go run ./testenv/fetch $(POSTGRES_VERSION) .tools/postgres
 	touch $@
 
-# As Debian has them: Prometheus with promtool, and systemd with systemd-analyze.
-$(PROMETHEUS) $(SYSTEMD):
+# As Debian has them: Prometheus with promtool, systemd with systemd-analyze, and Chromium, which takes 1 GB.
+$(PROMETHEUS) $(SYSTEMD) $(CHROMIUM):
 	testenv/debian.sh $(@D) $(notdir $(@D))
 	touch $@
 
-.PHONY: help build demo test check bench drill-ca drill-store drill-tokens test-rules test-units golden fuzz audit tools clean
+.PHONY: help build demo test check bench drill-ca drill-store drill-tokens test-rules test-units test-gui pictures golden fuzz audit tools clean
