@@ -76,7 +76,7 @@ configuration and certificates. Its other commands take care of what it keeps.`,
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRunCommand(), newConfigCommand(), newMigrateCommand(), newBackupCommand(), newRestoreCommand(), newRekeyCommand(), &cobra.Command{
+	root.AddCommand(newRunCommand(), newReadyCommand(), newConfigCommand(), newMigrateCommand(), newBackupCommand(), newRestoreCommand(), newRekeyCommand(), &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
 		Long:    `Print the version, which GET / of the API tells as well. Control planes of one store should be of the same one.`,

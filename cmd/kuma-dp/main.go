@@ -71,7 +71,7 @@ configuration and certificates. The private key never leaves this machine's memo
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRunCommand(), newDoctorCommand(), &cobra.Command{
+	root.AddCommand(newRunCommand(), newReadyCommand(), newDoctorCommand(), &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
 		Long:    `Print the version. The control plane is told, and shows it: kumactl inspect dataplanes.`,
