@@ -41,3 +41,24 @@ func TestNoCommands(t *testing.T) {
 		}
 	}
 }
+
+// The README has the section, with what the test of it needs to see.
+func TestReadmeSection(t *testing.T) {
+	t.Parallel()
+	commands, err := commandsOf("../../README.md", "In docker-compose")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var starts, seen int
+	for _, c := range commands {
+		if c.starts() {
+			starts++
+		}
+		if c.want != "" {
+			seen++
+		}
+	}
+	if starts != 1 || seen < 3 {
+		t.Errorf("%d commands start the mesh, want 1; %d say what is to be seen, want denied, permitted and revoked", starts, seen)
+	}
+}
