@@ -26,12 +26,6 @@ help: ## list the targets
 build: ## compile the three binaries into bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
 
-test-gui: build tools $(CHROMIUM) ## look at the page in Chromium
-	go run ./testenv/gui
-
-pictures: build tools $(CHROMIUM) ## make the pictures of the page in doc
-	go run ./testenv/gui -pictures doc
-
 demo: build tools ## show a whole mesh at work
 	go run ./testenv/demo
 
@@ -40,6 +34,17 @@ test: build tools ## run every test, with the race detector
 
 test-compose: $(DOCKER) $(COMPOSE) $(COMPOSE_BASES) $(POSTGRES) ## try docker-compose.yaml as the README says, on an engine of its own; needs root
 	go run ./testenv/compose
+
+test-gui: build tools $(CHROMIUM) ## look at the page in Chromium; needs Debian
+	go run ./testenv/gui
+
+test-rules: build tools $(PROMETHEUS) ## try the alerts and the dashboard with a real Prometheus; needs Debian
+	$(PROMTOOL) check config deploy/prometheus/prometheus.yaml
+	$(PROMTOOL) test rules deploy/prometheus/alerts_test.yaml
+	go run ./testenv/drill/alerts
+
+test-units: build $(SYSTEMD) ## have systemd look at the units; needs Debian
+	testenv/units.sh $(dir $(SYSTEMD))
 
 check: ## look at the code: gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
@@ -58,13 +63,8 @@ drill-ca: build tools ## rotate the CA, kill what does it and change the mode un
 drill-store: build tools ## stop, stall and replace Postgres, and kill control planes under load, and count what is lost
 	go run ./testenv/drill/store
 
-test-rules: build tools $(PROMETHEUS) ## try the alerts and the dashboard with a real Prometheus; needs Debian
-	$(PROMTOOL) check config deploy/prometheus/prometheus.yaml
-	$(PROMTOOL) test rules deploy/prometheus/alerts_test.yaml
-	go run ./testenv/drill/alerts
-
-test-units: build $(SYSTEMD) ## have systemd look at the units; needs Debian
-	testenv/units.sh $(dir $(SYSTEMD))
+pictures: build tools $(CHROMIUM) ## make the pictures of the page in doc; needs Debian
+	go run ./testenv/gui -pictures doc
 
 golden: tools ## rewrite the golden files; read the diff before you commit it
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
