@@ -108,15 +108,17 @@ func (e *engine) tokens() (int, error) {
 	return len(files), nil
 }
 
-// askAPI asks for something that everybody may read, and for a token, at the port that the host has.
+// askAPI asks for what everybody may read, and for a token, at the port that the host has.
 func (e *engine) askAPI(ctx context.Context) (string, error) {
 	const api = "http://127.0.0.1:5681"
-	status, body, err := testenv.Get(ctx, api+"/meshes/default")
-	if err != nil {
-		return "", err
-	}
-	if status != http.StatusOK {
-		return "", fmt.Errorf("GET /meshes/default: %d %s", status, body)
+	for _, path := range []string{"/meshes/default", "/gui"} {
+		status, body, err := testenv.Get(ctx, api+path)
+		if err != nil {
+			return "", err
+		}
+		if status != http.StatusOK {
+			return "", fmt.Errorf("GET %s: %d %s", path, status, body)
+		}
 	}
 	question := strings.NewReader(`{"mesh": "default", "name": "web-1"}`)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, api+"/tokens/dataplane", question)
@@ -132,5 +134,5 @@ func (e *engine) askAPI(ctx context.Context) (string, error) {
 	if resp.StatusCode != http.StatusForbidden {
 		return "", fmt.Errorf("a token is answered with %s, and not refused", resp.Status)
 	}
-	return "it may be read, and gives no token", nil
+	return "it may be read, the page too, and gives no token", nil
 }
