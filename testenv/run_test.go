@@ -203,16 +203,20 @@ func TestTokensThatAreRefused(t *testing.T) {
 	}
 }
 
-// oneLine says whether an output ends with the one line that a person is to read, and whether that says it.
+// oneLine says whether an output ends with the one line that a person is to read, and what explains it, and whether that
+// line says it.
 func oneLine(output, says string) error {
-	var said []string
+	var said, after []string
 	for line := range strings.Lines(output) {
-		if strings.HasPrefix(line, "kuma-dp: ") {
+		switch {
+		case strings.HasPrefix(line, "kuma-dp: "):
 			said = append(said, line)
+		case len(said) > 0 && !strings.HasPrefix(line, "  "):
+			after = append(after, line)
 		}
 	}
-	if len(said) != 1 || !strings.HasSuffix(output, said[0]) {
-		return fmt.Errorf("%d lines for a person, want one, as the last", len(said))
+	if len(said) != 1 || len(after) > 0 {
+		return fmt.Errorf("%d lines for a person, want one, with nothing but its explanation after it, not %q", len(said), after)
 	}
 	if !strings.Contains(said[0], says) {
 		return fmt.Errorf("it does not say %q", says)
