@@ -1,4 +1,5 @@
-# Needs Go with a C compiler (for -race), Python 3 with venv, make and openssl. Everything else is fetched into .tools.
+# Needs Go with a C compiler (for -race), Python 3 with venv, make and openssl; the tests also curl, and root for networks of
+# their own. Everything else is fetched into .tools.
 ENVOY_VERSION := 1.40.0
 FUZZTIME      ?= 10s
 PYJWT_VERSION := 2.15.1

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
 	"koguma/testenv"
 )
 
@@ -28,13 +31,52 @@ func newMachines(t *testing.T) (one, two *machine) {
 		t.Fatal(err)
 	}
 	one, two = newMachine(t, hosts), newMachine(t, hosts)
-	one.must("ip", "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", strconv.Itoa(two.self.PID()))
-	for i, m := range []*machine{one, two} {
-		m.must("ip", "link", "set", "lo", "up")
-		m.must("ip", "addr", "add", fmt.Sprintf("10.77.0.%d/24", i+1), "dev", "cable")
-		m.must("ip", "link", "set", "cable", "up")
+	a, b := one.links(), two.links()
+	defer a.Close()
+	defer b.Close()
+	cable := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "cable"}, PeerName: "cable", PeerNamespace: netlink.NsPid(two.self.PID())}
+	if err := a.LinkAdd(cable); err != nil {
+		t.Fatal(err)
 	}
+	plug(t, a, "10.77.0.1/24")
+	plug(t, b, "10.77.0.2/24")
 	return one, two
+}
+
+// links are the machine's network devices.
+func (m *machine) links() *netlink.Handle {
+	m.t.Helper()
+	ns, err := netns.GetFromPid(m.self.PID())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer ns.Close()
+	h, err := netlink.NewHandleAt(ns)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return h
+}
+
+// plug gives a machine's end of the cable its address, and turns on all that it has.
+func plug(t *testing.T, h *netlink.Handle, address string) {
+	t.Helper()
+	addr, err := netlink.ParseAddr(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"lo", "cable"} {
+		link, err := h.LinkByName(name)
+		if err == nil && name == "cable" {
+			err = h.AddrAdd(link, addr)
+		}
+		if err == nil {
+			err = h.LinkSetUp(link)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
 }
 
 func newMachine(t *testing.T, hosts string) *machine {

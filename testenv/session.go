@@ -81,6 +81,9 @@ func lines(text string) []string {
 	return all
 }
 
+// loopback turns on the loopback of a new network namespace: 0x8914 is SIOCSIFFLAGS, 1 is IFF_UP.
+const loopback = `python3 -c 'import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh", b"lo", 1))'` + "\n"
+
 // Session runs the blocks in one shell, in dir, which is its home, and says what each of them printed; where one fails,
 // that is the last. The shell has the built programs and Envoy on its PATH, a network of its own in which all ports are
 // free, and takes with it at its end whatever it has started. That takes root, or a kernel that lets everybody have
@@ -99,7 +102,7 @@ func Session(ctx context.Context, dir string, blocks []Block) (printed []string,
 		return nil, err
 	}
 	file := func(i int, end string) string { return filepath.Join(tmp, fmt.Sprintf("block%d.%s", i, end)) }
-	script := "set -eE\ntrap 'echo \"$BASH_COMMAND: exit code $?\"' ERR\nip link set lo up\n"
+	script := "set -eE\ntrap 'echo \"$BASH_COMMAND: exit code $?\"' ERR\n" + loopback
 	for i, block := range blocks {
 		if err := os.WriteFile(file(i, "sh"), []byte(block.Commands), 0o600); err != nil {
 			return nil, err
