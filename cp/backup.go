@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,6 +165,9 @@ func missing(list, others []string) []string {
 // writeNew makes a file that only this user can read, and returns when it is on the disk. One that exists stays as it is.
 func writeNew(path string, data []byte) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already, and stays as it is; give --file another name", path)
+	}
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ Where there are more, the last line says how to go on.`,
 				return err
 			}
 			query := url.Values{}
-			if size != 0 {
+			if cmd.Flags().Changed("size") {
 				query.Set("size", strconv.Itoa(size))
 			}
 			if offset != "" {
