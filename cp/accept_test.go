@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"koguma/cp/cptest"
 	"koguma/token"
 	"koguma/xds"
 )
@@ -33,7 +34,7 @@ func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byt
 // jwt is a token with a good signature, whatever it says.
 func jwt(t *testing.T, header, claims string) string {
 	t.Helper()
-	key, err := token.ParseKey(signingKey())
+	key, err := token.ParseKey(cptest.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +83,11 @@ func tokenRows(t *testing.T) []tokenRow {
 		mac.Write([]byte(text))
 		return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 	}
-	key, err := token.ParseKey(signingKey())
+	key, err := token.ParseKey(cptest.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := token.ParseKey(newKey(t))
+	foreign, err := token.ParseKey(cptest.NewKey(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +269,7 @@ func TestTokenOfAnotherTime(t *testing.T) {
 	refused("brief.dp-1", raw, "key")
 	p.put("/meshes/brief", `{"type":"Mesh","name":"brief"}`)
 	refused("brief.dp-1", raw, "signature")
-	p.delete("/meshes/default/secrets/" + keyName(2))
+	p.delete("/meshes/default/secrets/" + cptest.KeyName(2))
 	refused("default.dp-1", sign(t, token.Claims{Mesh: "default"}), "key")
 }
 

@@ -17,9 +17,9 @@ func TestOldTokensAtWork(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	old, api := "http://"+p.addrs.Admin.String()+"/tokens", "http://"+p.addrs.API.String()+"/tokens/dataplane"
-	p.comes(p.posts(old, `{"name":"dp-1","mesh":"default"}`).body, "dp-1").leave()
+	p.comes(p.posts(old, `{"name":"dp-1","mesh":"default"}`).Body, "dp-1").leave()
 	for _, url := range []string{old, api} {
-		raw := p.posts(url, `{"name":"dp-1","mesh":"default","type":"ingress"}`).body
+		raw := p.posts(url, `{"name":"dp-1","mesh":"default","type":"ingress"}`).Body
 		p.turnedAway(raw, "type")
 		s := p.open(p.conn, "sotw", raw)
 		s.askAs(node(t, "default.dp-1", map[string]any{"dataplane.proxyType": "ingress"}), xds.TypeCluster)

@@ -31,8 +31,8 @@ func TestBootstrapJudges(t *testing.T) {
 		got := p.askBootstrap("", map[string]any{
 			"mesh": "default", "name": "web-1", "workdir": "/", "dataplaneToken": c.token, "dataplaneResource": c.dataplane,
 		})
-		if check := got.header.Get("Koguma-Check"); got.status != c.status || check != c.check {
-			t.Errorf("%s: %d, check %q, %s; want %d, check %q", c.name, got.status, check, got.body, c.status, c.check)
+		if check := got.Header.Get("Koguma-Check"); got.Status != c.status || check != c.check {
+			t.Errorf("%s: %d, check %q, %s; want %d, check %q", c.name, got.Status, check, got.Body, c.status, c.check)
 		}
 	}
 	if after := p.contents(); after != before {

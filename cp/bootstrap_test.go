@@ -14,18 +14,19 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"koguma/cp/cptest"
 	"koguma/cp/settings"
 	"koguma/token"
 )
 
 // askBootstrap asks for a bootstrap, in the form that accept names. A body that is a string is sent as it is.
-func (p *plane) askBootstrap(accept string, body any) response {
+func (p *plane) askBootstrap(accept string, body any) cptest.Response {
 	p.t.Helper()
 	return p.overHTTP("POST", "/bootstrap", accept, body)
 }
 
 // overHTTP sends a request to the DP server.
-func (p *plane) overHTTP(method, path, accept string, body any) response {
+func (p *plane) overHTTP(method, path, accept string, body any) cptest.Response {
 	p.t.Helper()
 	text, ok := body.(string)
 	if !ok {
@@ -83,34 +84,34 @@ func TestBootstrap(t *testing.T) {
 		"version": map[string]any{"kumaDp": map[string]any{"version": "2.14.3"}}, "dnsPort": 15054, "features": []any{"feature-x"},
 	}
 	asYAML := p.askBootstrap("", request)
-	if asYAML.status != 200 || asYAML.header.Get("Content-Type") != "text/x-yaml" {
-		t.Fatalf("%d %v %s", asYAML.status, asYAML.header, asYAML.body)
+	if asYAML.Status != 200 || asYAML.Header.Get("Content-Type") != "text/x-yaml" {
+		t.Fatalf("%d %v %s", asYAML.Status, asYAML.Header, asYAML.Body)
 	}
-	envoyAccepts(t, []byte(asYAML.body))
+	envoyAccepts(t, []byte(asYAML.Body))
 	asJSON := p.askBootstrap("application/json", request)
 	var answer struct{ Bootstrap string }
-	if err := json.Unmarshal([]byte(asJSON.body), &answer); err != nil || asJSON.header.Get("Content-Type") != "application/json" {
-		t.Fatalf("%d %v %s", asJSON.status, asJSON.header, asJSON.body)
+	if err := json.Unmarshal([]byte(asJSON.Body), &answer); err != nil || asJSON.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%d %v %s", asJSON.Status, asJSON.Header, asJSON.Body)
 	}
-	if text, err := base64.StdEncoding.DecodeString(answer.Bootstrap); err != nil || string(text) != asYAML.body {
-		t.Errorf("the two forms differ: %v\n%s\n%s", err, text, asYAML.body)
+	if text, err := base64.StdEncoding.DecodeString(answer.Bootstrap); err != nil || string(text) != asYAML.Body {
+		t.Errorf("the two forms differ: %v\n%s\n%s", err, text, asYAML.Body)
 	}
 	_, port, _ := strings.Cut(p.addrs.DP.String(), ":")
 	for _, want := range []string{"id: default.web-1", raw, "kuma-cp", "port_value: " + port, "api_type: GRPC", dir + "/kuma-envoy-admin.sock", "BEGIN CERTIFICATE"} {
-		if !strings.Contains(asYAML.body, want) {
-			t.Errorf("no %s in %s", want, asYAML.body)
+		if !strings.Contains(asYAML.Body, want) {
+			t.Errorf("no %s in %s", want, asYAML.Body)
 		}
 	}
-	if strings.Contains(asYAML.body, "PRIVATE KEY") {
+	if strings.Contains(asYAML.Body, "PRIVATE KEY") {
 		t.Error("a private key in the bootstrap")
 	}
 
 	request["features"], request["dataplaneResource"] = []any{"feature-delta-grpc"}, dataplane("web-1", "web")
 	asDelta := p.askBootstrap("*/*", request)
-	envoyAccepts(t, []byte(asDelta.body))
+	envoyAccepts(t, []byte(asDelta.Body))
 	var decoded map[string]any
-	if err := yaml.Unmarshal([]byte(asDelta.body), &decoded); err != nil || !strings.Contains(asDelta.body, "DELTA_GRPC") {
-		t.Errorf("%v: %s", err, asDelta.body)
+	if err := yaml.Unmarshal([]byte(asDelta.Body), &decoded); err != nil || !strings.Contains(asDelta.Body, "DELTA_GRPC") {
+		t.Errorf("%v: %s", err, asDelta.Body)
 	}
 	meta := decoded["node"].(map[string]any)["metadata"].(map[string]any)
 	if meta["dataplane.resource"] != dataplane("web-1", "web") {
@@ -129,8 +130,8 @@ func TestBootstrapAddress(t *testing.T) {
 	})
 	p.apply("web-1", dataplane("web-1", "web"))
 	got := p.askBootstrap("", map[string]any{"mesh": "default", "name": "web-1", "workdir": "/w", "dataplaneToken": sign(t, token.Claims{Mesh: "default"})})
-	if !strings.Contains(got.body, "address: cp.example") || !strings.Contains(got.body, "port_value: 7777") {
-		t.Errorf("%d %s", got.status, got.body)
+	if !strings.Contains(got.Body, "address: cp.example") || !strings.Contains(got.Body, "port_value: 7777") {
+		t.Errorf("%d %s", got.Status, got.Body)
 	}
 }
 
@@ -182,19 +183,19 @@ func TestBootstrapRefused(t *testing.T) {
 		{"a Dataplane that is not valid", with("name", "new", "dataplaneResource", strings.Replace(dataplane("new", "web"), address("new"), "x", 1)), 422, "networking.address"},
 	} {
 		got := p.askBootstrap("application/json", c.body)
-		if got.status != c.status || !strings.Contains(got.body, c.say) || (c.status == 404 && got.body != "") {
-			t.Errorf("%s: %d %s, want %d and %q", c.name, got.status, got.body, c.status, c.say)
+		if got.Status != c.status || !strings.Contains(got.Body, c.say) || (c.status == 404 && got.Body != "") {
+			t.Errorf("%s: %d %s, want %d and %q", c.name, got.Status, got.Body, c.status, c.say)
 		}
-		if strings.Count(got.body, "\n") > 1 || strings.Contains(got.body, "canary") || strings.Contains(got.body, "eyJ") || strings.Contains(got.body, "rpc error") {
-			t.Errorf("%s: %q", c.name, got.body)
+		if strings.Count(got.Body, "\n") > 1 || strings.Contains(got.Body, "canary") || strings.Contains(got.Body, "eyJ") || strings.Contains(got.Body, "rpc error") {
+			t.Errorf("%s: %q", c.name, got.Body)
 		}
 	}
-	if r := p.overHTTP("GET", "/bootstrap", "", ""); r.status != 405 || r.header.Get("Allow") != "POST" {
-		t.Errorf("GET: %d %v", r.status, r.header)
+	if r := p.overHTTP("GET", "/bootstrap", "", ""); r.Status != 405 || r.Header.Get("Allow") != "POST" {
+		t.Errorf("GET: %d %v", r.Status, r.Header)
 	}
 	for _, path := range []string{"/", "/bootstrap/", "/meshes", "/bootstrap/../meshes"} {
-		if r := p.overHTTP("POST", path, "", good); r.status != 404 {
-			t.Errorf("%s: %d", path, r.status)
+		if r := p.overHTTP("POST", path, "", good); r.Status != 404 {
+			t.Errorf("%s: %d", path, r.Status)
 		}
 	}
 	if after := p.contents(); after != before {

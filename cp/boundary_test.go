@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -149,7 +150,7 @@ func (s *lateDataplane) Get(ctx context.Context, key policy.Key) (policy.Resourc
 // newCore is a core over a store. It does not run.
 func newCore(t testing.TB, s store.Store) *cp.Core {
 	t.Helper()
-	key, err := token.ParseKey(signingKey())
+	key, err := token.ParseKey(cptest.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +182,7 @@ func TestNameIsNotTakenOverInARace(t *testing.T) {
 	t.Parallel()
 	s := &lateDataplane{store.NewMemory(), parse(t, dataplane("dp-1", "api"))}
 	defer s.Close()
-	if err := s.Write(t.Context(), store.Op{Put: mesh("default"), Expect: store.Absent}); err != nil {
+	if err := s.Write(t.Context(), store.Op{Put: cptest.Mesh("default"), Expect: store.Absent}); err != nil {
 		t.Fatal(err)
 	}
 	web := sign(t, token.Claims{Mesh: "default", Tags: map[string][]string{"kuma.io/service": {"web"}}})
@@ -259,7 +260,7 @@ func FuzzAcceptNode(f *testing.F) {
 	}
 	s := store.NewMemory()
 	f.Cleanup(func() { s.Close() })
-	if err := s.Write(f.Context(), store.Op{Put: mesh("default"), Expect: store.Absent}); err != nil {
+	if err := s.Write(f.Context(), store.Op{Put: cptest.Mesh("default"), Expect: store.Absent}); err != nil {
 		f.Fatal(err)
 	}
 	core := newCore(f, s)

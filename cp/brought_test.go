@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"koguma/cp/cptest"
 	"koguma/token"
 )
 
@@ -17,7 +18,7 @@ func TestWhatProxiesBringIsAudited(t *testing.T) {
 		w.session(node(t, "default.web-1", brought(dataplane("web-1", "web")))).Close(true)
 		time.Sleep(time.Second)
 		object := "object=/meshes/default/dataplanes/web-1"
-		lines := audited(w.log, 0)
+		lines := w.log.Audited(0)
 		if len(lines) != 2 {
 			t.Fatalf("the audit log has %q", lines)
 		}
@@ -25,7 +26,7 @@ func TestWhatProxiesBringIsAudited(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantLine(t, lines[:1], `actor="proxy web-1"`, "verb=PUT", object, "jti="+claims.ID, "outcome=done")
-		wantLine(t, lines[1:], "actor=mesh-system:control-plane", "verb=DELETE", object, "outcome=done")
+		cptest.WantLine(t, lines[:1], `actor="proxy web-1"`, "verb=PUT", object, "jti="+claims.ID, "outcome=done")
+		cptest.WantLine(t, lines[1:], "actor=mesh-system:control-plane", "verb=DELETE", object, "outcome=done")
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/store"
 	"koguma/token"
 	"koguma/xds"
@@ -17,15 +18,15 @@ import (
 // code runs, so it is no test for a bubble.
 func TestIssuerChangesWithinAMoment(t *testing.T) {
 	t.Parallel()
-	key, err := token.ParseKey(signingKey())
+	key, err := token.ParseKey(cptest.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, store: store.NewMemory(), key: oneKey{&key.PublicKey}, log: new(logBuffer)}
+	w := &world{t: t, store: store.NewMemory(), key: oneKey{&key.PublicKey}, log: new(cptest.Log)}
 	defer w.store.Close()
 	w.core = cp.NewCore(w.store, w.key, 10*time.Second, slog.New(slog.NewTextHandler(w.log, nil)))
 	w.raw = sign(t, token.Claims{Mesh: "default", ExpiresAt: time.Now().Add(time.Hour)})
-	w.put(mesh("default"))
+	w.put(cptest.Mesh("default"))
 	f := &far{world: w, backend: lasting(10 * time.Second)}
 	f.Session = w.session(node(t, "default.web-1", brought(dataplane("web-1", "web"))))
 	defer f.Close(true)

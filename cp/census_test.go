@@ -81,7 +81,7 @@ func TestFleetAnswersForAll(t *testing.T) {
 			c := m.connection("from=web&to=backend")
 			return c.Verdict == policy.Allowed && len(c.Notes) == 0
 		})
-		version := m.get("/meshes/default/traffic-permissions/all").header.Get("Koguma-Version")
+		version := m.get("/meshes/default/traffic-permissions/all").Header.Get("Koguma-Version")
 		m.eventually("all to be delivered", func() bool {
 			d := m.delivered(version)
 			return d.Proxies == 2 && len(d.Pending) == 0 && len(d.Absent) == 0
@@ -98,8 +98,8 @@ func TestFleetAnswersForAll(t *testing.T) {
 			}
 		}
 		got := m.get("/meshes/default/dataplanes/_overview")
-		if warning := got.header.Get("Koguma-Warning"); warning != "" || strings.Count(got.body, `"connectTime"`) != 2 {
-			t.Errorf("the overview warns %q and is %s", warning, got.body)
+		if warning := got.Header.Get("Koguma-Warning"); warning != "" || strings.Count(got.Body, `"connectTime"`) != 2 {
+			t.Errorf("the overview warns %q and is %s", warning, got.Body)
 		}
 		for _, path := range []string{"/global-insight", "/mesh-insights", "/mesh-insights/default", "/meshes/default/service-insights"} {
 			if text := m.rest("GET", path, ""); !strings.Contains(text, `"online":`) || strings.Contains(text, `"offline":1`) {
@@ -124,11 +124,11 @@ func TestFleetSaysWhoIsSilent(t *testing.T) {
 	want := "control plane " + a.addrs.InterCP.String() + " does not answer"
 	b.eventually("it to be missed", func() bool { return b.unheard() == 1 })
 	for what, text := range map[string]string{
-		"the overview":   b.get("/meshes/default/dataplanes/_overview").header.Get("Koguma-Warning"),
-		"a proxy":        b.get("/meshes/default/dataplanes/web-1/_overview").header.Get("Koguma-Warning"),
-		"its identity":   b.get("/meshes/default/dataplanes/web-1/_identity").header.Get("Koguma-Warning"),
-		"mTLS":           b.get("/meshes/default/_mtls").header.Get("Koguma-Warning"),
-		"the tokens":     b.get("/meshes/default/dataplane-tokens").header.Get("Koguma-Warning"),
+		"the overview":   b.get("/meshes/default/dataplanes/_overview").Header.Get("Koguma-Warning"),
+		"a proxy":        b.get("/meshes/default/dataplanes/web-1/_overview").Header.Get("Koguma-Warning"),
+		"its identity":   b.get("/meshes/default/dataplanes/web-1/_identity").Header.Get("Koguma-Warning"),
+		"mTLS":           b.get("/meshes/default/_mtls").Header.Get("Koguma-Warning"),
+		"the tokens":     b.get("/meshes/default/dataplane-tokens").Header.Get("Koguma-Warning"),
 		"a connection":   fmt.Sprint(b.connection("from=web&to=web").Notes),
 		"who lacks what": fmt.Sprint(b.delivered("1").Pending),
 	} {

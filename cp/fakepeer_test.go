@@ -110,8 +110,8 @@ func TestControlPlaneDoesNotAnswer(t *testing.T) {
 	if took := time.Since(begin); took < time.Second || took > 10*time.Second {
 		t.Errorf("the answer took %v, want 2s", took)
 	}
-	if warning := got.header.Get("Koguma-Warning"); got.status != http.StatusOK || !strings.Contains(warning, address+" does not answer") {
-		t.Errorf("%d, with the warning %q", got.status, warning)
+	if warning := got.Header.Get("Koguma-Warning"); got.Status != http.StatusOK || !strings.Contains(warning, address+" does not answer") {
+		t.Errorf("%d, with the warning %q", got.Status, warning)
 	}
 	var all policy.ControlPlanes
 	if err := policy.Decode([]byte(a.rest("GET", "/control-planes", "")), &all); err != nil || all.Total != 2 {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/xds"
 )
@@ -15,7 +16,7 @@ func inFleetRotation(t *testing.T, test func(t *testing.T, f *fleet, web, api *p
 	t.Helper()
 	inFleet(t, 2, func(t *testing.T, f *fleet) {
 		f.enable("ca-1")
-		f.put(secret(policy.RevocationsName("default"), []byte("stolen")))
+		f.put(cptest.Secret(policy.RevocationsName("default"), []byte("stolen")))
 		f.rest()
 		web, api := f.all[0].puppet("web-1"), f.all[1].puppet("api-1")
 		web.take().ack()
@@ -199,7 +200,7 @@ func TestSwitchingMTLSAcrossControlPlanes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.put(secret(policy.CACertName("default", "ca-1"), ca.CertPEM()), secret(policy.CAKeyName("default", "ca-1"), key))
+		f.put(cptest.Secret(policy.CACertName("default", "ca-1"), ca.CertPEM()), cptest.Secret(policy.CAKeyName("default", "ca-1"), key))
 		web, db := f.all[0].agent("web-1", "1", "db"), f.all[1].agent("db-1", "1", "db")
 		expect := func(when string, wantSpeaks, wantTakes bool) {
 			t.Helper()

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"koguma/certs"
+	"koguma/cp/cptest"
 	"koguma/token"
 	"koguma/xds"
 )
@@ -283,7 +284,7 @@ func TestCertificatePerService(t *testing.T) {
 		before := p.issued()
 		s := p.joinBy(p.conn, variant, sign(t, token.Claims{Mesh: "default"}), node(t, "default.web-1", brought(dataplane("web-1", "web,web-api,web-admin"))))
 		s.ask(xds.TypeSecret, identity, trust, identity+":web-api", identity+":web", identity+":db",
-			"identity_cert:secret:other", "mesh_ca:secret:other", "default.ca-builtin-key-ca-1", keyName(1))
+			"identity_cert:secret:other", "mesh_ca:secret:other", "default.ca-builtin-key-ca-1", cptest.KeyName(1))
 		u := s.expect(xds.TypeSecret)
 		verify(t, u, identity, "spiffe://default/web")
 		verify(t, u, identity+":web-api", "spiffe://default/web-api")
@@ -336,7 +337,7 @@ func TestCertificateStays(t *testing.T) {
 	s.ask(xds.TypeSecret, identity, trust)
 	s.expect(xds.TypeSecret)
 	p.put("/meshes/default/secrets/x", `{"type":"Secret","mesh":"default","name":"x","data":"eA=="}`)
-	p.put("/meshes/default/secrets/"+keyName(3), secretJSON(keyName(3), newKey(t)))
+	p.put("/meshes/default/secrets/"+cptest.KeyName(3), cptest.SecretJSON(cptest.KeyName(3), cptest.NewKey(t)))
 	p.mtls("2h")
 	p.permit("p", "web", "api") // comes last
 	s.expect(xds.TypeListener)

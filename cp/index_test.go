@@ -12,6 +12,7 @@ import (
 	"koguma/authority"
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/xds"
 )
@@ -19,7 +20,7 @@ import (
 // indexOf is an index with the mesh "default" and these resources.
 func indexOf(all ...policy.Resource) cp.Index {
 	x := cp.NewIndex()
-	for _, r := range append([]policy.Resource{mesh("default")}, all...) {
+	for _, r := range append([]policy.Resource{cptest.Mesh("default")}, all...) {
 		x.Apply(r.Metadata().Key(), r)
 	}
 	return x
@@ -150,9 +151,9 @@ func TestWhatMayWait(t *testing.T) {
 		{"a new Dataplane", web.Key(), web, true},
 		{"a changed one", web.Key(), web, false},
 		{"a deleted one", web.Key(), nil, false},
-		{"the mesh", mesh("default").Key(), mesh("default"), false},
-		{"a permission", policy.Key{Type: policy.TypeTrafficPermission, Mesh: "default", Name: "p"}, parse(t, permission), false},
-		{"a secret", secret("x", []byte("x")).Key(), secret("x", []byte("x")), false},
+		{"the mesh", cptest.Mesh("default").Key(), cptest.Mesh("default"), false},
+		{"a permission", policy.Key{Type: policy.TypeTrafficPermission, Mesh: "default", Name: "p"}, parse(t, cptest.Permission), false},
+		{"a secret", cptest.Secret("x", []byte("x")).Key(), cptest.Secret("x", []byte("x")), false},
 	} {
 		if got := x.Apply(c.key, c.r); got != c.want {
 			t.Errorf("%s may wait: %v", c.name, got)
@@ -172,10 +173,10 @@ func TestPermitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := indexOf(withoutCA(t), secret("default.ca-builtin-cert-ca-1", ca.CertPEM()), secret("default.ca-builtin-key-ca-1", key),
+	x := indexOf(withoutCA(t), cptest.Secret("default.ca-builtin-cert-ca-1", ca.CertPEM()), cptest.Secret("default.ca-builtin-key-ca-1", key),
 		trusting(ca), instance("a", web), dialer("z", web))
 	permit := func(name, from, to string) {
-		r := parse(t, strings.NewReplacer(`"p"`, `"`+name+`"`, `"web"`, `"`+from+`"`, `"backend"`, `"`+to+`"`).Replace(permission))
+		r := parse(t, strings.NewReplacer(`"p"`, `"`+name+`"`, `"web"`, `"`+from+`"`, `"backend"`, `"`+to+`"`).Replace(cptest.Permission))
 		x.Apply(r.Metadata().Key(), r)
 	}
 	check := func(what string, any bool, sources ...string) {
@@ -198,7 +199,7 @@ func TestPermitted(t *testing.T) {
 	check("the closer one", false, "z")
 	x.Apply(policy.Key{Type: policy.TypeTrafficPermission, Mesh: "default", Name: "some"}, nil)
 	check("without it", true, "z")
-	x.Apply(mesh("default").Key(), mesh("default"))
+	x.Apply(cptest.Mesh("default").Key(), cptest.Mesh("default"))
 	check("without mTLS", false)
 }
 
@@ -220,11 +221,11 @@ func TestViewFailsClosed(t *testing.T) {
 	if _, _, err := x.View("default", "a"); err == nil || !strings.Contains(err.Error(), `the CA of backend "ca-1"`) {
 		t.Errorf("a CA that is not there: %v", err)
 	}
-	x.Apply(mesh("default").Key(), nil)
+	x.Apply(cptest.Mesh("default").Key(), nil)
 	if _, _, err := x.View("default", "a"); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("a mesh that is not there: %v", err)
 	}
-	x = indexOf(web, withoutCA(t), secret("default.ca-builtin-cert-ca-1", []byte("x")), secret("default.ca-builtin-key-ca-1", []byte("canary")))
+	x = indexOf(web, withoutCA(t), cptest.Secret("default.ca-builtin-cert-ca-1", []byte("x")), cptest.Secret("default.ca-builtin-key-ca-1", []byte("canary")))
 	if _, _, err := x.View("default", "a"); err == nil || !strings.Contains(err.Error(), "CA") || strings.Contains(err.Error(), "canary") {
 		t.Errorf("a CA that cannot be read: %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -34,7 +35,7 @@ func TestRevokedWhileConnected(t *testing.T) {
 	for _, text := range []string{"bad", "other,bad", "other, bad\n", "other\r\nbad\r\n"} {
 		bad := by("bad", "web-2")
 		begin := time.Now()
-		p.put("/meshes/default/secrets/"+list, secretJSON(list, []byte(text)))
+		p.put("/meshes/default/secrets/"+list, cptest.SecretJSON(list, []byte(text)))
 		bad.ended(codes.Unauthenticated, "revoked")
 		if took := time.Since(begin); took > time.Second {
 			t.Errorf("%q: it took %v", text, took)
@@ -46,7 +47,7 @@ func TestRevokedWhileConnected(t *testing.T) {
 		p.eventually("the list to be gone", func() bool {
 			a := p.askBootstrap("", map[string]any{"mesh": "default", "name": "nobody", "workdir": "/w",
 				"dataplaneToken": sign(t, token.Claims{Mesh: "default", ID: "bad"})})
-			return a.status == http.StatusNotFound
+			return a.Status == http.StatusNotFound
 		})
 	}
 	by("bad", "web-2")
@@ -58,11 +59,11 @@ func TestSigningKeyDeletedWhileConnected(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	issued := p.rest("POST", "/tokens/dataplane", `{"mesh":"default","validFor":"1h"}`) // by the newest key, 2
-	p.put("/meshes/default/secrets/"+keyName(3), secretJSON(keyName(3), otherKey(t)))
+	p.put("/meshes/default/secrets/"+cptest.KeyName(3), cptest.SecretJSON(cptest.KeyName(3), cptest.NewKey(t)))
 	newer := p.rest("POST", "/tokens/dataplane", `{"mesh":"default","validFor":"1h"}`)
 	old := p.joinBy(p.conn, "sotw", issued, node(t, "default.web-1", brought(dataplane("web-1", "web"))))
 	kept := p.joinBy(p.conn, "delta", newer, node(t, "default.web-2", brought(dataplane("web-2", "web"))))
-	p.delete("/meshes/default/secrets/" + keyName(2))
+	p.delete("/meshes/default/secrets/" + cptest.KeyName(2))
 	old.ended(codes.Unauthenticated, `no longer has signing key "2"`)
 	kept.leave()
 }
@@ -78,15 +79,6 @@ func TestTokenEndsWhileConnected(t *testing.T) {
 	if late := time.Since(end); late < 0 || late > time.Second {
 		t.Errorf("it ended %v after the token", late)
 	}
-}
-
-func otherKey(t *testing.T) []byte {
-	t.Helper()
-	key, err := token.NewKeyPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 // brief is a key that is gone when it has been asked for once.
@@ -126,7 +118,7 @@ func (s briefStore) Write(ctx context.Context, ops ...store.Op) error {
 // What is withdrawn just while a proxy comes in ends its session all the same.
 func TestWithdrawnWhileComingIn(t *testing.T) {
 	t.Parallel()
-	key, err := token.ParseKey(signingKey())
+	key, err := token.ParseKey(cptest.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +135,7 @@ func TestWithdrawnWhileComingIn(t *testing.T) {
 			func(s store.Store) store.Store { return briefStore{s, parse(t, dataplane("dp-1", "api"))} }, codes.PermissionDenied},
 	} {
 		memory := store.NewMemory()
-		if err := memory.Write(t.Context(), store.Op{Put: mesh("default"), Expect: store.Absent}); err != nil {
+		if err := memory.Write(t.Context(), store.Op{Put: cptest.Mesh("default"), Expect: store.Absent}); err != nil {
 			t.Fatal(err)
 		}
 		core := cp.NewCore(c.store(memory), c.keys, time.Hour, slog.New(slog.DiscardHandler))
@@ -160,3 +152,8 @@ func TestWithdrawnWhileComingIn(t *testing.T) {
 		memory.Close()
 	}
 }
+
+// oneKey is the key for everything.
+type oneKey struct{ key *rsa.PublicKey }
+
+func (k oneKey) Key(string, string) (*rsa.PublicKey, error) { return k.key, nil }

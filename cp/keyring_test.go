@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/token"
 )
@@ -20,11 +21,11 @@ import (
 func TestKeyring(t *testing.T) {
 	t.Parallel()
 	k := cp.NewKeyring()
-	good := secret(keyName(1), signingKey())
+	good := cptest.Secret(cptest.KeyName(1), cptest.SigningKey())
 	if err := k.Apply(good.Key(), good); err != nil {
 		t.Fatal(err)
 	}
-	want, err := token.ParseKey(signingKey())
+	want, err := token.ParseKey(cptest.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func TestKeyring(t *testing.T) {
 		}
 	}
 	for _, r := range []*policy.Secret{
-		secret("x", signingKey()), secret(keyName("x"), signingKey()), secret("dataplane-token-signing-key-other-2", signingKey()),
+		cptest.Secret("x", cptest.SigningKey()), cptest.Secret(cptest.KeyName("x"), cptest.SigningKey()), cptest.Secret("dataplane-token-signing-key-other-2", cptest.SigningKey()),
 	} {
 		if err := k.Apply(r.Key(), r); err != nil {
 			t.Errorf("%s: %v", r.Name, err)
@@ -46,7 +47,7 @@ func TestKeyring(t *testing.T) {
 	if _, err := k.Key("other", "2"); !errors.Is(err, token.ErrNoKey) {
 		t.Errorf("a key of one mesh was put into another: %v", err)
 	}
-	bad := secret(keyName(1), []byte("canary"))
+	bad := cptest.Secret(cptest.KeyName(1), []byte("canary"))
 	if err := k.Apply(bad.Key(), bad); err == nil || strings.Contains(err.Error(), "canary") {
 		t.Errorf("a key that cannot be read: %v", err)
 	}
@@ -72,7 +73,7 @@ func TestLongListIsCheckedQuickly(t *testing.T) {
 		fmt.Fprintf(&list, "0e120ec9-6b42-495d-9758-%012d\n", i)
 	}
 	k := cp.NewKeyring()
-	s := secret(policy.RevocationsName("default"), []byte(list.String()))
+	s := cptest.Secret(policy.RevocationsName("default"), []byte(list.String()))
 	if err := k.Apply(s.Key(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -99,14 +100,14 @@ func TestStaticKeys(t *testing.T) {
 		}
 		return &key.PublicKey
 	}
-	own, mine, all := parsed(signingKey()), parsed(otherKey(t)), parsed(otherKey(t))
+	own, mine, all := parsed(cptest.SigningKey()), parsed(cptest.NewKey(t)), parsed(cptest.NewKey(t))
 	for _, useSecrets := range []bool{true, false} {
 		k := cp.NewStaticKeyring(useSecrets)
 		k.SetStatic("", "1", all)
 		k.SetStatic("", "2", all)
 		k.SetStatic("default", "2", mine)
 		for _, n := range []int{1, 2, 3} {
-			s := secret(keyName(n), signingKey())
+			s := cptest.Secret(cptest.KeyName(n), cptest.SigningKey())
 			if err := k.Apply(s.Key(), s); err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +147,7 @@ func TestLongListOfRevocations(t *testing.T) {
 		fmt.Fprintf(&list, "0e120ec9-6b42-495d-9758-%012d,\n", i)
 	}
 	list.WriteString("first\n")
-	body := secretJSON(policy.RevocationsName("default"), []byte(list.String()))
+	body := cptest.SecretJSON(policy.RevocationsName("default"), []byte(list.String()))
 	begin := time.Now()
 	p.put("/meshes/default/secrets/"+policy.RevocationsName("default"), body)
 	first.ended(codes.Unauthenticated, "revoked")

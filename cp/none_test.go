@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"koguma/cp/cptest"
 	"koguma/cp/settings"
 	"koguma/token"
 	"koguma/xds"
@@ -48,20 +49,20 @@ func TestWithoutAuthentication(t *testing.T) {
 					t.Errorf("%s came in with %s", id, d)
 				}
 			}
-			for _, r := range []response{p.ask(p.addrs.Diagnostics.String() + "/ready"), {body: p.log.String(), status: 200}} {
-				if r.status != 200 || !strings.Contains(r.body, "authentication is off: any proxy") {
-					t.Errorf("%d %s", r.status, r.body)
+			for _, r := range []cptest.Response{p.ask(p.addrs.Diagnostics.String() + "/ready"), {Body: p.log.String(), Status: 200}} {
+				if r.Status != 200 || !strings.Contains(r.Body, "authentication is off: any proxy") {
+					t.Errorf("%d %s", r.Status, r.Body)
 				}
 			}
 		})
 	}
-	if p := start(t); strings.Contains(p.ask(p.addrs.Diagnostics.String()+"/ready").body+p.log.String(), "warning") {
+	if p := start(t); strings.Contains(p.ask(p.addrs.Diagnostics.String()+"/ready").Body+p.log.String(), "warning") {
 		t.Errorf("a warning with authentication: %s", p.log)
 	}
 }
 
 // ask gets a page.
-func (p *plane) ask(hostPath string) response {
+func (p *plane) ask(hostPath string) cptest.Response {
 	p.t.Helper()
 	r, err := http.NewRequestWithContext(p.t.Context(), "GET", "http://"+hostPath, nil)
 	if err != nil {
@@ -94,9 +95,9 @@ func TestSessionWithoutToken(t *testing.T) {
 		t.Error("a certificate was made although the proxy had one")
 	}
 	const list = "dataplane-token-revocations-default"
-	p.put("/meshes/default/secrets/"+list, secretJSON(list, []byte(",0,web-1")))
-	p.put("/meshes/default/secrets/"+keyName(2), secretJSON(keyName(2), signingKey()))
-	p.delete("/meshes/default/secrets/" + keyName(1))
+	p.put("/meshes/default/secrets/"+list, cptest.SecretJSON(list, []byte(",0,web-1")))
+	p.put("/meshes/default/secrets/"+cptest.KeyName(2), cptest.SecretJSON(cptest.KeyName(2), cptest.SigningKey()))
+	p.delete("/meshes/default/secrets/" + cptest.KeyName(1))
 	p.permit("p", "web", "after-all-that")
 	again.ask(xds.TypeListener)
 	p.eventually("the permission", func() bool {
@@ -121,9 +122,9 @@ func TestBootstrapWithoutToken(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	for _, raw := range []string{"", "non sense"} {
 		got := p.askBootstrap("", map[string]any{"mesh": "default", "name": "web-1", "workdir": dir, "dataplaneToken": raw})
-		if got.status != 200 || strings.Contains(got.body, "authorization") || strings.Contains(got.body, "sense") {
-			t.Errorf("%d %s", got.status, got.body)
+		if got.Status != 200 || strings.Contains(got.Body, "authorization") || strings.Contains(got.Body, "sense") {
+			t.Errorf("%d %s", got.Status, got.Body)
 		}
-		envoyAccepts(t, []byte(got.body))
+		envoyAccepts(t, []byte(got.Body))
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
@@ -55,7 +56,7 @@ func (f *planes) bootAtOnce(n int) []*member {
 	var all []*member
 	var await []func()
 	for range n {
-		m := &member{plane: &plane{t: f.t, log: new(logBuffer)}, dead: new(atomic.Bool)}
+		m := &member{plane: &plane{t: f.t, log: new(cptest.Log)}, dead: new(atomic.Bool)}
 		cfg := m.config(func(c *settings.Config) {
 			c.InterCP.Server.Interface, c.InterCP.Server.Port = "127.0.0.1", 0
 			c.General.WorkDir = f.dir

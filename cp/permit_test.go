@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/cptest"
 	"koguma/policy"
 )
 
@@ -23,8 +24,8 @@ func TestPermittedByTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := map[string]string{"kuma.io/service": "web"}
-	x := indexOf(withoutCA(t), secret("default.ca-builtin-cert-ca-1", ca.CertPEM()), secret("default.ca-builtin-key-ca-1", key),
-		trusting(ca), instance("a", web), instance("b", web), dialer("db", web), dialer("z", web), parse(t, permission))
+	x := indexOf(withoutCA(t), cptest.Secret("default.ca-builtin-cert-ca-1", ca.CertPEM()), cptest.Secret("default.ca-builtin-key-ca-1", key),
+		trusting(ca), instance("a", web), instance("b", web), dialer("db", web), dialer("z", web), parse(t, cptest.Permission))
 	says := func(when, a, b string) {
 		t.Helper()
 		for name, want := range map[string]string{"a": a, "b": b} {
@@ -42,7 +43,7 @@ func TestPermittedByTarget(t *testing.T) {
 		{TargetRef: policy.TargetRef{Kind: policy.TargetMesh}, Default: policy.FromDefault{Action: policy.ShadowDeny}},
 		{TargetRef: policy.TargetRef{Kind: policy.TargetMeshService, Name: "db"}, Default: policy.FromDefault{Action: policy.Deny}},
 	}
-	old := parse(t, strings.ReplaceAll(permission, `"backend"`, `"web"`))
+	old := parse(t, strings.ReplaceAll(cptest.Permission, `"backend"`, `"web"`))
 	x.Apply(old.Metadata().Key(), old)
 	x.Apply(p.Key(), p)
 	const byOld = `p: [web], doubts [], ["web"]`

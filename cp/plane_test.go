@@ -19,6 +19,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/token"
@@ -32,7 +33,7 @@ type plane struct {
 	t     *testing.T
 	addrs cp.Addrs
 	pin   string // of its CA
-	log   *logBuffer
+	log   *cptest.Log
 	conn  *grpc.ClientConn // for the streams that do not need a connection of their own
 	end   func()           // stops it and waits until it has stopped; may be called twice
 }
@@ -40,7 +41,7 @@ type plane struct {
 // boot starts a control plane, which ends with the test at the latest.
 func boot(t *testing.T, change ...func(*settings.Config)) *plane {
 	t.Helper()
-	p := &plane{t: t, log: new(logBuffer)}
+	p := &plane{t: t, log: new(cptest.Log)}
 	p.run(p.config(change...))
 	return p
 }
@@ -76,10 +77,10 @@ func (p *plane) makeReady() {
 	}
 	p.pin = claims.Pin
 	p.conn = p.dial()
-	p.put("/meshes/default/secrets/"+keyName(2), secretJSON(keyName(2), signingKey()))
+	p.put("/meshes/default/secrets/"+cptest.KeyName(2), cptest.SecretJSON(cptest.KeyName(2), cptest.SigningKey()))
 	mine := sign(t, token.Claims{Mesh: "default"})
 	p.eventually("the second signing key to be known", func() bool {
-		return p.askBootstrap("", map[string]any{"mesh": "default", "name": "nobody", "workdir": "/w", "dataplaneToken": mine}).status == http.StatusNotFound
+		return p.askBootstrap("", map[string]any{"mesh": "default", "name": "nobody", "workdir": "/w", "dataplaneToken": mine}).Status == http.StatusNotFound
 	})
 }
 
@@ -128,7 +129,7 @@ func (p *plane) launch(cfg settings.Config, prepare ...func(*cp.ControlPlane)) (
 // sign is a token of the second signing key of the mesh, for an hour if nothing is said.
 func sign(t testing.TB, c token.Claims) string {
 	t.Helper()
-	key, err := token.ParseKey(signingKey())
+	key, err := token.ParseKey(cptest.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func (p *plane) dial() *grpc.ClientConn {
 }
 
 // send sends a request, and reads the answer.
-func send(t *testing.T, client *http.Client, r *http.Request) response {
+func send(t *testing.T, client *http.Client, r *http.Request) cptest.Response {
 	t.Helper()
 	got, err := client.Do(r)
 	if err != nil {
@@ -170,7 +171,7 @@ func send(t *testing.T, client *http.Client, r *http.Request) response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response{got.StatusCode, got.Header, string(body)}
+	return cptest.Response{Status: got.StatusCode, Header: got.Header, Body: string(body)}
 }
 
 // rest calls the API, which must do it.
@@ -183,10 +184,10 @@ func (p *plane) rest(method, path, body string) string {
 	r.Header.Set("Content-Type", "application/json")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	got := send(p.t, client, r)
-	if got.status/100 != 2 {
-		p.t.Fatalf("%s %s: %d %s", method, path, got.status, got.body)
+	if got.Status/100 != 2 {
+		p.t.Fatalf("%s %s: %d %s", method, path, got.Status, got.Body)
 	}
-	return got.body
+	return got.Body
 }
 
 func (p *plane) put(path, body string) { p.t.Helper(); p.rest("PUT", path, body) }
@@ -267,7 +268,7 @@ func (p *plane) metric(name string) int {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	text := send(p.t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, r).body
+	text := send(p.t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, r).Body
 	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindStringSubmatch(text)
 	if m == nil {
 		return 0
@@ -292,7 +293,7 @@ func (p *plane) eventually(what string, f func() bool) {
 }
 
 // posts posts JSON, whatever comes of it.
-func (p *plane) posts(url, body string) response {
+func (p *plane) posts(url, body string) cptest.Response {
 	p.t.Helper()
 	r, err := http.NewRequestWithContext(p.t.Context(), "POST", url, strings.NewReader(body))
 	if err != nil {

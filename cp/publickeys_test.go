@@ -16,6 +16,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/cp/settings"
 	"koguma/token"
 	"koguma/xds"
@@ -91,28 +92,28 @@ func (p *plane) turnedAway(raw, check string) {
 // signing is made, and none are issued.
 func TestOfflineIssuing(t *testing.T) {
 	t.Parallel()
-	pkcs1, pkix := publicPEM(t, signingKey())
-	other := otherKey(t)
+	pkcs1, pkix := publicPEM(t, cptest.SigningKey())
+	other := cptest.NewKey(t)
 	p := boot(t, validator(false, false,
 		settings.PublicKeyConf{KID: "key-1", Mesh: "default", Key: pkcs1}, settings.PublicKeyConf{KID: "key-2", Key: pkix},
 	)).reach()
 	for i, kid := range []string{"key-1", "key-2"} {
-		p.comes(signBy(t, signingKey(), kid, token.Claims{Mesh: "default"}), fmt.Sprintf("dp-%d", i)).leave()
+		p.comes(signBy(t, cptest.SigningKey(), kid, token.Claims{Mesh: "default"}), fmt.Sprintf("dp-%d", i)).leave()
 	}
 	p.turnedAway(signBy(t, other, "key-1", token.Claims{Mesh: "default"}), "signature")
-	p.turnedAway(signBy(t, signingKey(), "key-1", token.Claims{Mesh: "other"}), "mesh")
+	p.turnedAway(signBy(t, cptest.SigningKey(), "key-1", token.Claims{Mesh: "other"}), "mesh")
 	if secrets := p.rest("GET", "/secrets", ""); strings.Contains(secrets, "signing-key") {
 		t.Errorf("a signing key was made: %s", secrets)
 	}
-	p.put("/meshes/default/secrets/"+keyName(1), secretJSON(keyName(1), other))
+	p.put("/meshes/default/secrets/"+cptest.KeyName(1), cptest.SecretJSON(cptest.KeyName(1), other))
 	p.turnedAway(signBy(t, other, "1", token.Claims{Mesh: "default"}), "key")
 	for _, url := range []string{p.addrs.API.String() + "/tokens/dataplane", p.addrs.Admin.String() + "/tokens"} {
-		p.posts("http://"+url, `{"mesh":"default","name":"dp-1"}`).wantProblem(t, 404, "dpServer.authn.dpProxy.dpToken.enableIssuer is false; make them with kumactl")
+		p.posts("http://"+url, `{"mesh":"default","name":"dp-1"}`).WantProblem(t, 404, "dpServer.authn.dpProxy.dpToken.enableIssuer is false; make them with kumactl")
 	}
 	const list = "dataplane-token-revocations-default"
-	p.put("/meshes/default/secrets/"+list, secretJSON(list, []byte("bad")))
+	p.put("/meshes/default/secrets/"+list, cptest.SecretJSON(list, []byte("bad")))
 	p.eventually("the list to count", func() bool {
-		s := p.open(p.conn, "sotw", signBy(t, signingKey(), "key-1", token.Claims{Mesh: "default", ID: "bad"}))
+		s := p.open(p.conn, "sotw", signBy(t, cptest.SigningKey(), "key-1", token.Claims{Mesh: "default", ID: "bad"}))
 		s.askAs(node(t, "default.dp-9", brought(dataplane("dp-9", "web"))), xds.TypeCluster)
 		_, err := s.ads.recv()
 		return err != nil && strings.Contains(err.Error(), "revoked")
@@ -122,7 +123,7 @@ func TestOfflineIssuing(t *testing.T) {
 // For a migration both kinds of keys count; where they have the same id, the static one does.
 func TestStaticKeysAndSecrets(t *testing.T) {
 	t.Parallel()
-	static := otherKey(t)
+	static := cptest.NewKey(t)
 	public, _ := publicPEM(t, static)
 	p := start(t, validator(true, true, settings.PublicKeyConf{KID: "key-1", Key: public}, settings.PublicKeyConf{KID: "1", Mesh: "default", Key: public}))
 	p.comes(signBy(t, static, "key-1", token.Claims{Mesh: "default"}), "dp-1")
@@ -142,7 +143,7 @@ func TestStaticKeysAndSecrets(t *testing.T) {
 // A token by the key of a secret whose id a static key has is refused, and says why.
 func TestStaticKeyHidesSecret(t *testing.T) {
 	t.Parallel()
-	public, _ := publicPEM(t, otherKey(t))
+	public, _ := publicPEM(t, cptest.NewKey(t))
 	p := boot(t, validator(true, true, settings.PublicKeyConf{KID: "1", Mesh: "default", Key: public})).reach()
 	p.turnedAway(p.rest("POST", "/tokens/dataplane", `{"mesh":"default","validFor":"1h"}`), "signature")
 }
@@ -172,7 +173,7 @@ func TestKeyFileChanges(t *testing.T) {
 	t.Parallel()
 	dir, far := t.TempDir(), filepath.Join(t.TempDir(), "far.pem")
 	at := func(elem ...string) string { return filepath.Join(dir, filepath.Join(elem...)) }
-	keys := [][]byte{signingKey(), otherKey(t)}
+	keys := [][]byte{cptest.SigningKey(), cptest.NewKey(t)}
 	var public [2]string
 	for i := range keys {
 		public[i], _ = publicPEM(t, keys[i])
@@ -225,10 +226,10 @@ func TestKeyFileChanges(t *testing.T) {
 func TestKeyFileSpoilt(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "key.pem")
-	public, _ := publicPEM(t, signingKey())
+	public, _ := publicPEM(t, cptest.SigningKey())
 	write(t, path, public)
 	p := boot(t, validator(false, false, settings.PublicKeyConf{KID: "k", KeyFile: path})).reach()
-	raw := signBy(t, signingKey(), "k", token.Claims{Mesh: "default"})
+	raw := signBy(t, cptest.SigningKey(), "k", token.Claims{Mesh: "default"})
 	p.apply("dp-1", dataplane("dp-1", "web")) // so that it does not go with its proxy
 	live := p.comes(raw, "live")
 	for i, spoil := range []func() error{

@@ -14,6 +14,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/xds"
@@ -101,7 +102,7 @@ func (p *puppet) secret(s *xds.Snapshot, name string) *tlsv3.Secret {
 // enable has the mesh list these backends and enable the first; "" is that mTLS is off.
 func (w *world) enable(backends ...string) {
 	w.t.Helper()
-	m := mesh("default")
+	m := cptest.Mesh("default")
 	m.MTLS = &policy.MTLS{EnabledBackend: backends[0]}
 	for _, name := range backends {
 		if name != "" {
@@ -154,7 +155,7 @@ func (p *puppet) signedBy() string {
 		p.t.Fatal(err)
 	}
 	for _, name := range []string{"ca-1", "ca-2", "ca-3"} {
-		r, err := p.store.Get(p.t.Context(), secret(policy.CACertName("default", name), nil).Key())
+		r, err := p.store.Get(p.t.Context(), cptest.Secret(policy.CACertName("default", name), nil).Key())
 		if err != nil {
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"koguma/cp/cptest"
 	"koguma/cp/settings"
 )
 
@@ -43,7 +44,7 @@ func TestTokensByPyJWT(t *testing.T) {
 	var fetched atomic.Int32
 	keys := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { fetched.Add(1) }))
 	defer keys.Close()
-	private := signingKey()
+	private := cptest.SigningKey()
 	public, _ := publicPEM(t, private)
 	p := boot(t, validator(false, false, settings.PublicKeyConf{KID: "key-1", Mesh: "default", Key: public})).reach()
 	p.apply("dp-1", dataplane("dp-1", "web")) // so that it does not go with its proxy
@@ -69,7 +70,7 @@ func TestTokensByPyJWT(t *testing.T) {
 	sum := sha256.Sum256([]byte(tokens["revoked"]))
 	const list = "dataplane-token-revocations-default"
 	begin := time.Now()
-	p.put("/meshes/default/secrets/"+list, secretJSON(list, []byte(hex.EncodeToString(sum[:]))))
+	p.put("/meshes/default/secrets/"+list, cptest.SecretJSON(list, []byte(hex.EncodeToString(sum[:]))))
 	live.ended(codes.Unauthenticated, "revoked")
 	if took := time.Since(begin); took > time.Second {
 		t.Errorf("it took %v", took)

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
@@ -171,7 +172,7 @@ func TestFaultIsShown(t *testing.T) {
 		if after, _ := s.Snapshot(); after != before {
 			t.Error("the proxy has lost its configuration")
 		}
-		w.put(mesh("default"))
+		w.put(cptest.Mesh("default"))
 		synctest.Wait()
 		if reason := shown(); reason != "" {
 			t.Errorf("still shown: %q", reason)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/token"
 	"koguma/xds"
 )
@@ -61,7 +62,7 @@ func TestFloodOfBadTokens(t *testing.T) {
 func TestRefusedPeersAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		log := new(logBuffer)
+		log := new(cptest.Log)
 		r := cp.NewRefusals(log)
 		for i := range 5000 {
 			r.Add(fmt.Sprintf("[2001:db8::%x]:1", i))
@@ -138,7 +139,7 @@ func TestClosingsAreCounted(t *testing.T) {
 	closed("superseded", func() { p.comes(mesh("a"), "dp-2") })
 	closed("dataplane-deleted", func() { p.delete("/meshes/default/dataplanes/dp-2") })
 	p.comes(mesh("bad"), "dp-3")
-	closed("revoked", func() { p.put("/meshes/default/secrets/"+list, secretJSON(list, []byte("bad"))) })
+	closed("revoked", func() { p.put("/meshes/default/secrets/"+list, cptest.SecretJSON(list, []byte("bad"))) })
 	end := time.Now().Add(2 * time.Second)
 	closed("expired", func() { p.comes(sign(t, token.Claims{Mesh: "default", ExpiresAt: end}), "dp-4") })
 	p.comes(sign(t, token.Claims{Mesh: "default", Tags: map[string][]string{"kuma.io/service": {"web"}}}), "dp-5")

@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
 )
 
 // get gets a path, whatever comes of it.
-func (p *plane) get(path string) response {
+func (p *plane) get(path string) cptest.Response {
 	p.t.Helper()
 	r, err := http.NewRequestWithContext(p.t.Context(), "GET", "http://"+p.addrs.API.String()+path, nil)
 	if err != nil {
@@ -27,8 +28,8 @@ func (p *plane) connection(query string) policy.Connection {
 	p.t.Helper()
 	var c policy.Connection
 	got := p.get("/meshes/default/connections?" + query)
-	if err := policy.Decode([]byte(got.body), &c); got.status != http.StatusOK || err != nil {
-		p.t.Fatalf("%d %v %s", got.status, err, got.body)
+	if err := policy.Decode([]byte(got.Body), &c); got.Status != http.StatusOK || err != nil {
+		p.t.Fatalf("%d %v %s", got.Status, err, got.Body)
 	}
 	return c
 }
@@ -74,9 +75,9 @@ func TestWhoIsMeant(t *testing.T) {
 		"": "from", "from=a": "to", "to=a": "from", "from=a&to=b&to=c": "each once", "from=a&to=b&x=c": "each once",
 		"from=a&to=b&port=0": "port", "from=a&to=b&port=web": "port", "from=%&to=b": "query",
 	} {
-		p.get("/meshes/default/connections?"+query).wantProblem(t, 400, say)
+		p.get("/meshes/default/connections?"+query).WantProblem(t, 400, say)
 	}
-	p.get("/meshes/nowhere/connections?from=a&to=b").wantProblem(t, 404, "nowhere")
+	p.get("/meshes/nowhere/connections?from=a&to=b").WantProblem(t, 404, "nowhere")
 }
 
 // More pairs are judged than are listed, of which those that are denied come first.
@@ -105,8 +106,8 @@ func TestDelivery(t *testing.T) {
 		t.Helper()
 		var d policy.Delivery
 		got := p.get("/meshes/default/_delivery?version=" + version)
-		if err := policy.Decode([]byte(got.body), &d); got.status != http.StatusOK || err != nil {
-			t.Fatalf("%d %v %s", got.status, err, got.body)
+		if err := policy.Decode([]byte(got.Body), &d); got.Status != http.StatusOK || err != nil {
+			t.Fatalf("%d %v %s", got.Status, err, got.Body)
 		}
 		return d
 	}
@@ -115,7 +116,7 @@ func TestDelivery(t *testing.T) {
 		s.expect(typ)
 	}
 	got := p.get("/meshes/default/dataplanes/web-1")
-	version := got.header.Get("Koguma-Version")
+	version := got.Header.Get("Koguma-Version")
 	p.eventually("all to be there", func() bool { return len(delivery(version).Pending) == 0 })
 	d := delivery(version)
 	if d.Proxies != 1 || len(d.Absent) != 1 || d.Absent[0].Proxy != "ghost-1" || d.Absent[0].Lost || d.Mesh != "default" {
@@ -125,7 +126,7 @@ func TestDelivery(t *testing.T) {
 		t.Errorf("of a version to come: %+v", d)
 	}
 	p.apply("web-1", strings.Replace(dataplane("web-1", "web"), "8080", "8090", 1))
-	version = p.get("/meshes/default/dataplanes/web-1").header.Get("Koguma-Version")
+	version = p.get("/meshes/default/dataplanes/web-1").Header.Get("Koguma-Version")
 	u := s.hold()
 	p.eventually("that it lacks the new listeners", func() bool {
 		d := delivery(version)
@@ -137,7 +138,7 @@ func TestDelivery(t *testing.T) {
 		return len(d.Pending) > 0 && strings.Contains(fmt.Sprint(d.Pending), "no such luck")
 	})
 	for _, query := range []string{"", "?version=", "?version=-1", "?version=1&version=2", "?version=1&x=1", "?x=%"} {
-		p.get("/meshes/default/_delivery"+query).wantProblem(t, 400, "version")
+		p.get("/meshes/default/_delivery"+query).WantProblem(t, 400, "version")
 	}
 }
 
@@ -146,12 +147,12 @@ func TestDeliveryOfDeletion(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	p.apply("ghost-1", dataplane("ghost-1", "ghost"))
-	before := p.get("/meshes/default/dataplanes/ghost-1").header.Get("Koguma-Version")
+	before := p.get("/meshes/default/dataplanes/ghost-1").Header.Get("Koguma-Version")
 	r, err := http.NewRequestWithContext(t.Context(), "DELETE", "http://"+p.addrs.API.String()+"/meshes/default/dataplanes/ghost-1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	version := send(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, r).header.Get("Koguma-Version")
+	version := send(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, r).Header.Get("Koguma-Version")
 	deleted, err := strconv.ParseUint(version, 10, 64)
 	if err != nil || version == before {
 		t.Fatalf("the version is %q, and was %q", version, before)
@@ -159,6 +160,6 @@ func TestDeliveryOfDeletion(t *testing.T) {
 	p.eventually("the deletion to be heard of", func() bool {
 		var d policy.Delivery
 		got := p.get("/meshes/default/_delivery?version=" + version)
-		return policy.Decode([]byte(got.body), &d) == nil && d.Version >= deleted
+		return policy.Decode([]byte(got.Body), &d) == nil && d.Version >= deleted
 	})
 }

@@ -26,11 +26,11 @@ func (p *plane) whoami(name string, header http.Header) policy.ProxyIdentity {
 	}
 	got := send(p.t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, r)
 	var id policy.ProxyIdentity
-	if err := policy.Decode([]byte(got.body), &id); got.status != http.StatusOK || err != nil {
-		p.t.Fatalf("%d %v %s", got.status, err, got.body)
+	if err := policy.Decode([]byte(got.Body), &id); got.Status != http.StatusOK || err != nil {
+		p.t.Fatalf("%d %v %s", got.Status, err, got.Body)
 	}
-	if strings.Contains(got.body, "PRIVATE") || strings.Contains(got.body, "eyJ") {
-		p.t.Errorf("a key or a token in the answer:\n%s", got.body)
+	if strings.Contains(got.Body, "PRIVATE") || strings.Contains(got.Body, "eyJ") {
+		p.t.Errorf("a key or a token in the answer:\n%s", got.Body)
 	}
 	return id
 }

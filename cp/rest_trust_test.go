@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/token"
 	"koguma/xds"
@@ -43,9 +44,9 @@ func TestRotateByAPI(t *testing.T) {
 		t.Helper()
 		got := p.posts(rotate, body)
 		if status != 200 {
-			got.wantProblem(t, status, say)
-		} else if got.status != 200 {
-			t.Errorf("%s: %d %s", body, got.status, got.body)
+			got.WantProblem(t, status, say)
+		} else if got.Status != 200 {
+			t.Errorf("%s: %d %s", body, got.Status, got.Body)
 		}
 	}
 	post(409, `{"to":"ca-1"}`, "mTLS is off")
@@ -85,7 +86,7 @@ func TestBackendThatIsNeededStays(t *testing.T) {
 	web := p.joinBy(p.conn, "sotw", sign(t, token.Claims{Mesh: "default"}), node(t, "default.web-1", brought(dataplane("web-1", "web"))))
 	web.askAs(node(t, "default.web-1", csrOf(t, newSigner(t))), xds.TypeSecret, identity, trust)
 	web.expect(xds.TypeSecret) // and ACKs nothing more
-	try := func(method, path, body string) response {
+	try := func(method, path, body string) cptest.Response {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+p.addrs.API.String()+path, strings.NewReader(body))
 		if err != nil {
@@ -94,15 +95,15 @@ func TestBackendThatIsNeededStays(t *testing.T) {
 		r.Header.Set("Content-Type", "application/json")
 		return send(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, r)
 	}
-	try("PUT", "/meshes/default", meshOf("ca-2")).wantProblem(t, 409, `backend "ca-1" is still needed: it signs; web-1 has a certificate that ends`)
+	try("PUT", "/meshes/default", meshOf("ca-2")).WantProblem(t, 409, `backend "ca-1" is still needed: it signs; web-1 has a certificate that ends`)
 	p.put("/meshes/default", meshOf("ca-2", "ca-1"))
 	p.trusts(policy.StageTrustBoth, "ca-1")
-	try("PUT", "/meshes/default", meshOf("ca-2")).wantProblem(t, 409, "kumactl rotate ca --mesh default --to ca-2 --wait")
+	try("PUT", "/meshes/default", meshOf("ca-2")).WantProblem(t, 409, "kumactl rotate ca --mesh default --to ca-2 --wait")
 	for _, name := range []string{policy.CACertName("default", "ca-1"), policy.CAKeyName("default", "ca-1")} {
-		try("DELETE", "/meshes/default/secrets/"+name, "").wantProblem(t, 400, `backend "ca-1" of mesh "default" uses this secret`)
+		try("DELETE", "/meshes/default/secrets/"+name, "").WantProblem(t, 400, `backend "ca-1" of mesh "default" uses this secret`)
 	}
-	try("PUT", "/meshes/default?force=maybe", meshOf("ca-2")).wantProblem(t, 400, "force")
-	try("PUT", "/meshes/default/traffic-permissions/p?force=true", permission).wantProblem(t, 400, "no query parameters")
+	try("PUT", "/meshes/default?force=maybe", meshOf("ca-2")).WantProblem(t, 400, "force")
+	try("PUT", "/meshes/default/traffic-permissions/p?force=true", cptest.Permission).WantProblem(t, 400, "no query parameters")
 	p.put("/meshes/default?force=true", meshOf("ca-2"))
 	v := p.trusts(policy.StageDrop, "ca-2")
 	if len(v.Authorities) != 1 || !strings.Contains(p.log.String(), `force="it signs; web-1 has a certificate`) {

@@ -9,6 +9,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/cp/registry"
 	"koguma/policy"
 )
@@ -43,7 +44,7 @@ func TestRotationOfFiles(t *testing.T) {
 		cert, key := fresh()
 		write(certFile, cert)
 		write(keyFile, key)
-		m := mesh("default")
+		m := cptest.Mesh("default")
 		m.MTLS = &policy.MTLS{EnabledBackend: "given", Backends: []policy.Backend{
 			{Name: "given", Type: policy.BackendProvided, Conf: policy.Document(fmt.Sprintf(`{"cert":{"file":%q},"key":{"file":%q}}`, certFile, keyFile))},
 			{Name: "ca-1", Type: policy.BackendBuiltin},

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"koguma/cp/cptest"
 	"koguma/policy"
 )
 
@@ -18,7 +19,7 @@ func TestRotationToCAWithoutLists(t *testing.T) {
 		if list := web.list(); len(list) != 1 {
 			t.Errorf("on the list: %v", list)
 		}
-		w.put(secret(policy.CACertName("default", "ca-2"), cert), secret(policy.CAKeyName("default", "ca-2"), key))
+		w.put(cptest.Secret(policy.CACertName("default", "ca-2"), cert), cptest.Secret(policy.CAKeyName("default", "ca-2"), key))
 		w.enable("ca-2", "ca-1")
 		w.stands("settled: ca-1 of ca-1")
 		w.waits(": backend ca-2 cannot sign a revocation list")

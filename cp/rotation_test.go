@@ -7,6 +7,7 @@ import (
 
 	"koguma/certs"
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/xds"
 )
@@ -18,7 +19,7 @@ func inRotation(t *testing.T, test func(t *testing.T, w *world, web, api *puppet
 		defer func() { w.stop() }()
 		w.stop = stop
 		w.enable("ca-1")
-		w.put(secret(policy.RevocationsName("default"), []byte("stolen")))
+		w.put(cptest.Secret(policy.RevocationsName("default"), []byte("stolen")))
 		w.rest()
 		web, api := w.puppet("web-1"), w.puppet("api-1")
 		web.take().ack()
@@ -312,14 +313,14 @@ func TestRotationInPlace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.put(secret(policy.CACertName("default", "ca-1"), ca.CertPEM()))
+			w.put(cptest.Secret(policy.CACertName("default", "ca-1"), ca.CertPEM()))
 			if v := w.core.Trust("default"); !strings.Contains(v.Fault, `the CA of backend "ca-1"`) {
 				w.rest()
 				if v = w.core.Trust("default"); !strings.Contains(v.Fault, `the CA of backend "ca-1"`) {
 					t.Errorf("half a CA is said to be %q", v.Fault)
 				}
 			}
-			w.put(secret(policy.CAKeyName("default", "ca-1"), key))
+			w.put(cptest.Secret(policy.CAKeyName("default", "ca-1"), key))
 			w.rest()
 			w.stands("trust-both: ca-1 of ca-1 ca-1")
 			if restarted {

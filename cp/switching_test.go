@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/xds"
 )
 
 // inMode is the mesh "default" in a mode.
 func inMode(mode string) *policy.Mesh {
-	m := mesh("default")
+	m := cptest.Mesh("default")
 	if mode != xds.ModeOff {
 		m.MTLS = &policy.MTLS{EnabledBackend: "ca-1", Backends: []policy.Backend{{Name: "ca-1", Type: policy.BackendBuiltin, Mode: mode}}}
 	}
@@ -55,7 +56,7 @@ func TestSwitchingMTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.put(secret(policy.CACertName("default", "ca-1"), ca.CertPEM()), secret(policy.CAKeyName("default", "ca-1"), key))
+		w.put(cptest.Secret(policy.CACertName("default", "ca-1"), ca.CertPEM()), cptest.Secret(policy.CAKeyName("default", "ca-1"), key))
 		set := func(mode string) { w.put(inMode(mode)) }
 		web := w.session(node(t, "default.web-1", brought(dataplane("web-1", "web", "db"))))
 		defer web.Close(true)

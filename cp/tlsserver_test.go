@@ -65,8 +65,8 @@ func TestClientCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Origin", "https://evil.example")
-	if got := send(t, client, r); got.status != 403 {
-		t.Errorf("a page of another site, in the browser of an administrator: %d %s", got.status, got.body)
+	if got := send(t, client, r); got.Status != 403 {
+		t.Errorf("a page of another site, in the browser of an administrator: %d %s", got.Status, got.Body)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"koguma/certs"
+	"koguma/cp/cptest"
 	"koguma/cp/ledger"
 	"koguma/policy"
 	"koguma/token"
@@ -49,7 +50,7 @@ func listed(t *testing.T, u update) []string {
 }
 
 func revocations(ids string) string {
-	return secretJSON(policy.RevocationsName("default"), []byte(ids))
+	return cptest.SecretJSON(policy.RevocationsName("default"), []byte(ids))
 }
 
 // The certificates of a revoked token are on the mesh's list, whoever is connected; a certificate that a good token has
@@ -132,7 +133,7 @@ func TestWithdrawnWithoutList(t *testing.T) {
 	t.Parallel()
 	cert, key := caWithoutLists(t)
 	inBubble(t, func(t *testing.T, w *world) {
-		m := mesh("default")
+		m := cptest.Mesh("default")
 		m.MTLS = &policy.MTLS{EnabledBackend: "ca-1", Backends: []policy.Backend{{Name: "ca-1", Type: policy.BackendBuiltin}}}
 		secret := func(name string, data []byte) *policy.Secret {
 			return &policy.Secret{Meta: policy.Meta{Type: policy.TypeSecret, Mesh: "default", Name: name}, Data: data}

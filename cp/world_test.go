@@ -12,6 +12,7 @@ import (
 	grpcmetadata "google.golang.org/grpc/metadata"
 
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/policy"
 	"koguma/store"
 	"koguma/token"
@@ -25,23 +26,23 @@ type world struct {
 	key   oneKey
 	core  *cp.Core
 	raw   string
-	log   *logBuffer
+	log   *cptest.Log
 	stop  func() // of a core that is started again
 }
 
 // inBubble runs a test in a bubble, whose time goes by as fast as nothing happens.
 func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
-	key, err := token.ParseKey(signingKey()) // out here, where other tests may wait for it
+	key, err := token.ParseKey(cptest.SigningKey()) // out here, where other tests may wait for it
 	if err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: store.NewMemory(), key: oneKey{&key.PublicKey}, log: new(logBuffer)}
+		w := &world{t: t, store: store.NewMemory(), key: oneKey{&key.PublicKey}, log: new(cptest.Log)}
 		defer w.store.Close()
 		w.raw = sign(t, token.Claims{Mesh: "default", ExpiresAt: time.Now().Add(1000 * time.Hour)})
 		w.renew()
-		w.put(mesh("default"))
+		w.put(cptest.Mesh("default"))
 		test(t, w)
 	})
 }

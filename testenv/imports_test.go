@@ -34,8 +34,9 @@ func edges() map[string][]string {
 		"cp/problem":  {"policy"},
 		"cp/settings": {"store", "token", "policy"},
 
-		"store/storetest": {"store", "policy"}, // what every store has to do, for their tests
-		"certs/certstest": nil,                 // bad certificates, and judges that know nothing of ours
+		"store/storetest": {"store", "policy"},          // what every store has to do, for their tests
+		"cp/cptest":       {"store", "token", "policy"}, // what tests of several rooms of cp need
+		"certs/certstest": nil,                          // bad certificates, and judges that know nothing of ours
 
 		"cmd/kuma-cp": {"cp", "cp/settings", "systemd"},
 		"cmd/kuma-dp": {"agent", "systemd", "token", "policy", "doctor"},

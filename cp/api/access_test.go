@@ -23,7 +23,7 @@ func TestGuardedRoutes(t *testing.T) {
 			continue
 		}
 		path := strings.NewReplacer("{mesh}", "default", "{name}", "x").Replace(r.Path)
-		s.send(request{method: r.Method, path: path, body: "?", peer: "192.168.0.9:40000"}).wantProblem(t, 403, "administrators")
+		s.send(request{method: r.Method, path: path, body: "?", peer: "192.168.0.9:40000"}).WantProblem(t, 403, "administrators")
 	}
 	if diff := cmp.Diff(before, s.contents()); diff != "" {
 		t.Error(diff)
@@ -34,10 +34,10 @@ func TestGuardedRoutes(t *testing.T) {
 func TestLocalhostIsNoAdministrator(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(c *settings.Config) { c.APIServer.Authn.LocalhostIsAdmin = false })
-	s.get("/secrets").wantProblem(t, 403, "administrators")
-	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 403, "client certificate")
-	if r := s.get("/meshes"); r.status != 200 {
-		t.Errorf("GET /meshes: %d %s", r.status, r.body)
+	s.get("/secrets").WantProblem(t, 403, "administrators")
+	s.put(webPath, dataplaneJSON("web-1", "web")).WantProblem(t, 403, "client certificate")
+	if r := s.get("/meshes"); r.Status != 200 {
+		t.Errorf("GET /meshes: %d %s", r.Status, r.Body)
 	}
 }
 
@@ -115,8 +115,8 @@ func TestOthersReadOnly(t *testing.T) {
 	}
 	for _, as := range []func(request) request{stranger, page} {
 		for _, path := range []string{"/", "/meshes", "/meshes/default", "/dataplanes", webPath, webPath + "/_overview", "/config", "/catalog"} {
-			if r := s.send(as(request{method: "GET", path: path})); r.status != 200 {
-				t.Errorf("GET %s: %d %s", path, r.status, r.body)
+			if r := s.send(as(request{method: "GET", path: path})); r.Status != 200 {
+				t.Errorf("GET %s: %d %s", path, r.Status, r.Body)
 			}
 		}
 		for _, r := range []request{
@@ -134,13 +134,13 @@ func TestOthersReadOnly(t *testing.T) {
 			{method: "GET", path: "/meshes/nope/secrets/x"},
 			{method: "DELETE", path: "/meshes/default/secrets/dataplane-token-signing-key-default-1"},
 		} {
-			s.send(as(r)).wantProblem(t, 403, "Access Denied")
+			s.send(as(r)).WantProblem(t, 403, "Access Denied")
 			if want := "verb=" + r.method + " object=" + r.path + " status=403"; !strings.Contains(s.log.String(), want) {
 				t.Errorf("no audit line has %q", want)
 			}
 		}
 		for _, path := range []string{"/meshes/default/./secrets", "//secrets", "/%73ecrets", "/meshes/default/x/../secrets"} {
-			s.send(as(request{method: "GET", path: path})).wantProblem(t, 400, "plainly")
+			s.send(as(request{method: "GET", path: path})).WantProblem(t, 400, "plainly")
 		}
 	}
 	if diff := cmp.Diff(before, s.contents()); diff != "" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"koguma/cp/api"
+	"koguma/cp/cptest"
 	"koguma/cp/settings"
 	"koguma/token"
 )
@@ -35,15 +36,15 @@ func TestOldTokens(t *testing.T) {
 			Mesh: "default", Type: "dataplane", Tags: map[string][]string{"kuma.io/service": {"backend", "backend-admin"}}},
 	} {
 		r := s.send(request{method: "POST", path: "/tokens", body: body})
-		c, err := token.Inspect(token.Raw(r.body))
-		if r.status != 200 || r.header.Get("Content-Type") != "text/plain" || !strings.Contains(r.header.Get("Koguma-Warning"), "10 years") || err != nil {
-			t.Errorf("%s: %d %v, %v", body, r.status, r.header, err)
+		c, err := token.Inspect(token.Raw(r.Body))
+		if r.Status != 200 || r.Header.Get("Content-Type") != "text/plain" || !strings.Contains(r.Header.Get("Koguma-Warning"), "10 years") || err != nil {
+			t.Errorf("%s: %d %v, %v", body, r.Status, r.Header, err)
 			continue
 		}
 		if c.Name != want.Name || c.Mesh != want.Mesh || c.Type != want.Type || fmt.Sprint(c.Tags) != fmt.Sprint(want.Tags) || time.Until(c.ExpiresAt) < 87599*time.Hour {
 			t.Errorf("%s: got %+v", body, c)
 		}
-		if log := s.log.String(); !strings.Contains(log, "jti="+c.ID+" kid=1 exp=") || strings.Contains(log, r.body) {
+		if log := s.log.String(); !strings.Contains(log, "jti="+c.ID+" kid=1 exp=") || strings.Contains(log, r.Body) {
 			t.Errorf("the log should have the token's ids and not the token: %s", log)
 		}
 	}
@@ -51,7 +52,7 @@ func TestOldTokens(t *testing.T) {
 		`{"mesh":"default"}`: "name", `{"name":"dp-1"}`: "mesh", `{"mesh":"default","tags":{}}`: "name", `{}`: "mesh", `{"name":"dp-1","mesh":"nope"}`: "there is no mesh",
 		`{`: "line 1", `{"name":"dp-1","mesh":"default","age":1}`: "age",
 	} {
-		s.send(request{method: "POST", path: "/tokens", body: body}).wantProblem(t, 400, say)
+		s.send(request{method: "POST", path: "/tokens", body: body}).WantProblem(t, 400, say)
 	}
 }
 
@@ -59,21 +60,21 @@ func TestOldTokens(t *testing.T) {
 func TestAdminServerRoutes(t *testing.T) {
 	t.Parallel()
 	s := newAdminServer(t)
-	s.mustPut("/meshes/default/secrets/x", secretJSON("x", []byte("y")))
+	s.mustPut("/meshes/default/secrets/x", cptest.SecretJSON("x", []byte("y")))
 	for _, path := range []string{"/secrets", "/meshes/default/secrets", "/meshes/default/secrets/x"} {
-		if r := s.get(path); r.status != 200 {
-			t.Errorf("GET %s: %d %s", path, r.status, r.body)
+		if r := s.get(path); r.Status != 200 {
+			t.Errorf("GET %s: %d %s", path, r.Status, r.Body)
 		}
-		s.send(request{method: "GET", path: path, peer: "192.168.0.9:40000"}).wantProblem(t, 403, "administrators")
+		s.send(request{method: "GET", path: path, peer: "192.168.0.9:40000"}).WantProblem(t, 403, "administrators")
 	}
 	for _, path := range []string{"/", "/catalog", "/config", "/meshes", "/dataplanes", "/tokens/dataplane"} {
-		s.get(path).wantProblem(t, 404, "Not found")
+		s.get(path).WantProblem(t, 404, "Not found")
 	}
 	body := `{"name":"dp-1","mesh":"default"}`
-	s.send(request{method: "POST", path: "/tokens", body: body, peer: "192.168.0.9:40000"}).wantProblem(t, 403, "administrators")
-	s.send(request{method: "POST", path: "/tokens", body: body, host: "evil.example:5679"}).wantProblem(t, 403, "administrators")
-	s.send(request{method: "POST", path: "/tokens", body: body, contentType: "text/plain"}).wantProblem(t, 415, "Content-Type")
-	s.get("/tokens").wantProblem(t, 405, "GET")
+	s.send(request{method: "POST", path: "/tokens", body: body, peer: "192.168.0.9:40000"}).WantProblem(t, 403, "administrators")
+	s.send(request{method: "POST", path: "/tokens", body: body, host: "evil.example:5679"}).WantProblem(t, 403, "administrators")
+	s.send(request{method: "POST", path: "/tokens", body: body, contentType: "text/plain"}).WantProblem(t, 415, "Content-Type")
+	s.get("/tokens").WantProblem(t, 405, "GET")
 	noIssuer := func(c *settings.Config) { c.DPServer.Authn.DPProxy.DPToken.EnableIssuer = false }
-	newAdminServer(t, noIssuer).send(request{method: "POST", path: "/tokens", body: body}).wantProblem(t, 404, "enableIssuer")
+	newAdminServer(t, noIssuer).send(request{method: "POST", path: "/tokens", body: body}).WantProblem(t, 404, "enableIssuer")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"koguma/cp"
+	"koguma/cp/cptest"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
@@ -28,22 +29,22 @@ func TestResourceLife(t *testing.T) {
 	}{
 		{"PUT", webPath, dataplaneJSON("web-1", "web"), 201, `{}`},
 		{"PUT", webPath, dataplaneJSON("web-1", "web2"), 200, `{}`},
-		{"PUT", permissionURL, permission, 201, `{}`},
+		{"PUT", permissionURL, cptest.Permission, 201, `{}`},
 		{"PUT", "/meshes/other", `{"type":"Mesh","name":"other"}`, 201, `{}`},
 		{"DELETE", webPath, "", 200, `{}`},
 		{"DELETE", permissionURL, "", 200, `{}`},
 		{"DELETE", "/meshes/other", "", 200, `{}`},
 	} {
 		r := s.send(request{method: step.method, path: step.path, body: step.body})
-		if r.status != step.status || r.body != step.answer {
-			t.Errorf("%s %s: %d %s, want %d %s", step.method, step.path, r.status, r.body, step.status, step.answer)
+		if r.Status != step.status || r.Body != step.answer {
+			t.Errorf("%s %s: %d %s, want %d %s", step.method, step.path, r.Status, r.Body, step.status, step.answer)
 		}
 		read := s.get(step.path)
 		switch {
 		case step.method == "DELETE":
-			read.wantProblem(t, 404, "not found")
-		case read.status != 200 || !strings.Contains(read.body, `"creationTime":"2`):
-			t.Errorf("GET %s: %d %s", step.path, read.status, read.body)
+			read.WantProblem(t, 404, "not found")
+		case read.Status != 200 || !strings.Contains(read.Body, `"creationTime":"2`):
+			t.Errorf("GET %s: %d %s", step.path, read.Status, read.Body)
 		}
 	}
 }
@@ -52,8 +53,8 @@ func TestYAMLBody(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	r := s.send(request{method: "PUT", path: "/meshes/m2", body: "type: Mesh\nname: m2\n", contentType: "application/yaml"})
-	if r.status != 201 {
-		t.Errorf("%d %s", r.status, r.body)
+	if r.Status != 201 {
+		t.Errorf("%d %s", r.Status, r.Body)
 	}
 }
 
@@ -68,10 +69,10 @@ func TestTextIsKeptLiterally(t *testing.T) {
 	}
 	s.mustPut("/meshes/m2", `{"type":"Mesh","name":"m2","labels":{"a":`+string(label)+`}}`)
 	var m policy.Mesh
-	if err := json.Unmarshal([]byte(s.get("/meshes/m2").body), &m); err != nil || m.Labels["a"] != text {
+	if err := json.Unmarshal([]byte(s.get("/meshes/m2").Body), &m); err != nil || m.Labels["a"] != text {
 		t.Errorf("%q, %v", m.Labels["a"], err)
 	}
-	s.put("/meshes/m2", `{"type":"Mesh","name":"m2","labels":{"a":"\u0000"}}`).wantProblem(t, 400, "labels")
+	s.put("/meshes/m2", `{"type":"Mesh","name":"m2","labels":{"a":"\u0000"}}`).WantProblem(t, 400, "labels")
 }
 
 // Lists come in pages that lead to each other, over one mesh or all, and can be filtered.
@@ -122,8 +123,8 @@ func TestLists(t *testing.T) {
 			Items []struct{ Name string }
 			Next  *string
 		}
-		if err := json.Unmarshal([]byte(r.body), &got); err != nil || r.status != 200 || got.Items == nil {
-			t.Errorf("GET %s: %d %s", c.path, r.status, r.body)
+		if err := json.Unmarshal([]byte(r.Body), &got); err != nil || r.Status != 200 || got.Items == nil {
+			t.Errorf("GET %s: %d %s", c.path, r.Status, r.Body)
 			continue
 		}
 		var names []string
@@ -141,15 +142,15 @@ func TestOverview(t *testing.T) {
 	s := newServer(t)
 	s.mustPut(webPath, dataplaneJSON("web-1", "web"))
 	var o policy.DataplaneOverview
-	if err := json.Unmarshal([]byte(s.get(webPath+"/_overview").body), &o); err != nil {
+	if err := json.Unmarshal([]byte(s.get(webPath+"/_overview").Body), &o); err != nil {
 		t.Fatal(err)
 	}
 	if o.Type != "DataplaneOverview" || o.Mesh != "default" || o.Name != "web-1" || !o.Insight.Online() ||
 		o.Dataplane.Networking.Inbound[0].Port != 8080 || o.CreationTime.IsZero() {
 		t.Errorf("got %+v", o)
 	}
-	s.get("/meshes/default/dataplanes/web-2/_overview").wantProblem(t, 404, "web-2")
-	s.get("/meshes/nope/dataplanes/_overview").wantProblem(t, 404, "Failed to retrieve Mesh")
+	s.get("/meshes/default/dataplanes/web-2/_overview").WantProblem(t, 404, "web-2")
+	s.get("/meshes/nope/dataplanes/_overview").WantProblem(t, 404, "Failed to retrieve Mesh")
 }
 
 func TestInformation(t *testing.T) {
@@ -160,17 +161,17 @@ func TestInformation(t *testing.T) {
 		"/catalog": `{"apis":{"bootstrap":{"url":"https://localhost:5678"},"dataplaneToken":{"localUrl":"http://localhost:5679"},"admin":{"localUrl":"http://localhost:5679"}}}`,
 		"/config":  `"dataplaneDeregistrationDelay":"10s"`,
 	} {
-		if r := s.get(path); r.status != 200 || !strings.Contains(r.body, want) {
-			t.Errorf("GET %s: %d %s, want %s", path, r.status, r.body, want)
+		if r := s.get(path); r.Status != 200 || !strings.Contains(r.Body, want) {
+			t.Errorf("GET %s: %d %s, want %s", path, r.Status, r.Body, want)
 		}
 	}
 	r := s.send(request{method: "GET", path: "/catalog", host: "[::1]:5681"})
-	if want := `https://[::1]:5678`; !strings.Contains(r.body, want) {
-		t.Errorf("catalog for an IPv6 host: %s, want %s", r.body, want)
+	if want := `https://[::1]:5678`; !strings.Contains(r.Body, want) {
+		t.Errorf("catalog for an IPv6 host: %s, want %s", r.Body, want)
 	}
 	named := newServer(t, func(c *settings.Config) { c.General.AdvertisedHostname = "cp.example" })
-	if r := named.get("/catalog"); !strings.Contains(r.body, "https://cp.example:5678") {
-		t.Errorf("catalog does not name the advertised host: %s", r.body)
+	if r := named.get("/catalog"); !strings.Contains(r.Body, "https://cp.example:5678") {
+		t.Errorf("catalog does not name the advertised host: %s", r.Body)
 	}
 }
 
@@ -180,14 +181,14 @@ func TestTokenIssue(t *testing.T) {
 	s := newServer(t)
 	r := s.send(request{method: "POST", path: "/tokens/dataplane",
 		body: `{"name":"dp-1","mesh":"default","tags":{"kuma.io/service":["b","a","b"]},"type":"dataplane","validFor":"720h"}`})
-	if r.status != 200 || r.header.Get("Content-Type") != "text/plain" || r.header.Get("Koguma-Warning") != "" || r.header.Get("Cache-Control") != "no-store" {
-		t.Fatalf("%d %v %s", r.status, r.header, r.body)
+	if r.Status != 200 || r.Header.Get("Content-Type") != "text/plain" || r.Header.Get("Koguma-Warning") != "" || r.Header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("%d %v %s", r.Status, r.Header, r.Body)
 	}
-	key, err := token.ParseKey(signingKey())
+	key, err := token.ParseKey(cptest.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := token.Verifier{Keys: oneKey{&key.PublicKey}}.Verify(token.Raw(r.body), "default", time.Now())
+	c, err := token.Verifier{Keys: oneKey{&key.PublicKey}}.Verify(token.Raw(r.Body), "default", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +198,7 @@ func TestTokenIssue(t *testing.T) {
 	if life := time.Until(c.ExpiresAt); life > 720*time.Hour || life < 719*time.Hour {
 		t.Errorf("valid for %v", life)
 	}
-	if log := s.log.String(); !strings.Contains(log, "mesh=default name=dp-1 jti="+c.ID) || strings.Contains(log, r.body) {
+	if log := s.log.String(); !strings.Contains(log, "mesh=default name=dp-1 jti="+c.ID) || strings.Contains(log, r.Body) {
 		t.Errorf("the log should have the token's id and not the token: %s", log)
 	}
 }
@@ -211,10 +212,10 @@ func TestTokenWithoutValidity(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	r := s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"default"}`})
-	if r.status != 200 || !strings.Contains(r.header.Get("Koguma-Warning"), "10 years") {
-		t.Fatalf("%d %v %s", r.status, r.header, r.body)
+	if r.Status != 200 || !strings.Contains(r.Header.Get("Koguma-Warning"), "10 years") {
+		t.Fatalf("%d %v %s", r.Status, r.Header, r.Body)
 	}
-	c, err := token.Inspect(token.Raw(r.body))
+	c, err := token.Inspect(token.Raw(r.Body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,20 +230,20 @@ func TestTokenWithoutValidity(t *testing.T) {
 func TestTokenWithoutKey(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	if err := s.store.Write(t.Context(), store.Op{Put: mesh("keyless"), Expect: store.Absent}); err != nil {
+	if err := s.store.Write(t.Context(), store.Op{Put: cptest.Mesh("keyless"), Expect: store.Absent}); err != nil {
 		t.Fatal(err)
 	}
-	s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"keyless","validFor":"1h"}`}).wantProblem(t, 404, "Signing Key not found")
+	s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"keyless","validFor":"1h"}`}).WantProblem(t, 404, "Signing Key not found")
 }
 
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(c *settings.Config) { c.APIServer.ReadOnly = true })
 	before := s.contents()
-	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 405, "PUT")
-	s.send(request{method: "DELETE", path: "/meshes/default"}).wantProblem(t, 405, "DELETE")
-	if r := s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"default","validFor":"1h"}`}); r.status != 200 {
-		t.Errorf("no token: %d %s", r.status, r.body)
+	s.put(webPath, dataplaneJSON("web-1", "web")).WantProblem(t, 405, "PUT")
+	s.send(request{method: "DELETE", path: "/meshes/default"}).WantProblem(t, 405, "DELETE")
+	if r := s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"default","validFor":"1h"}`}); r.Status != 200 {
+		t.Errorf("no token: %d %s", r.Status, r.Body)
 	}
 	if diff := cmp.Diff(before, s.contents()); diff != "" {
 		t.Error(diff)

@@ -10,34 +10,10 @@ import (
 	"time"
 
 	"koguma/cp/api"
+	"koguma/cp/cptest"
 	"koguma/cp/settings"
 	"koguma/token"
 )
-
-// audited is the lines of the audit log since the log was that long.
-func audited(log *logBuffer, since int) []string {
-	var lines []string
-	for line := range strings.SplitSeq(log.String()[since:], "\n") {
-		if strings.Contains(line, "msg=audit") {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
-
-// wantLine checks that a request has left one line, with all of these in it.
-func wantLine(t *testing.T, lines []string, want ...string) {
-	t.Helper()
-	if len(lines) != 1 {
-		t.Errorf("%d lines, want one with %q: %q", len(lines), want, lines)
-		return
-	}
-	for _, w := range want {
-		if !strings.Contains(lines[0]+" ", w+" ") {
-			t.Errorf("no %q in %s", w, lines[0])
-		}
-	}
-}
 
 // Each attempt to change something leaves one line, whoever makes it and however it ends.
 func TestEveryChangeIsAudited(t *testing.T) {
@@ -46,7 +22,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 	attempt := func(method, path, body, peer string) []string {
 		since := len(s.log.String())
 		s.send(request{method: method, path: path, body: body, peer: peer})
-		return audited(s.log, since)
+		return s.log.Audited(since)
 	}
 	strangers := 0 // each from elsewhere, as there is one line a second for each
 	stranger := func() string { strangers++; return fmt.Sprintf("192.168.%d.%d:40000", strangers/256, strangers%256) }
@@ -56,8 +32,8 @@ func TestEveryChangeIsAudited(t *testing.T) {
 			continue
 		}
 		path := fill.Replace(r.Path)
-		wantLine(t, attempt(r.Method, path, "?", ""), "actor=mesh-system:admin", "verb="+r.Method, "object="+path, "outcome=refused")
-		wantLine(t, attempt(r.Method, path, "?", stranger()), "actor=mesh-system:anonymous", "verb="+r.Method, "object="+path, "outcome=refused")
+		cptest.WantLine(t, attempt(r.Method, path, "?", ""), "actor=mesh-system:admin", "verb="+r.Method, "object="+path, "outcome=refused")
+		cptest.WantLine(t, attempt(r.Method, path, "?", stranger()), "actor=mesh-system:anonymous", "verb="+r.Method, "object="+path, "outcome=refused")
 	}
 	for _, odd := range []struct{ method, path, object string }{
 		{"DELETE", "/", "/"},
@@ -68,18 +44,18 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		{strings.Repeat("X", 200), webPath, webPath},
 		{"POST", "/" + strings.Repeat("x", 5000), "/" + strings.Repeat("x", 99)},
 	} {
-		wantLine(t, attempt(odd.method, odd.path, "", stranger()), "actor=mesh-system:anonymous", "object="+odd.object, "outcome=refused")
+		cptest.WantLine(t, attempt(odd.method, odd.path, "", stranger()), "actor=mesh-system:anonymous", "object="+odd.object, "outcome=refused")
 	}
 	done := attempt("PUT", webPath, dataplaneJSON("web-1", "web"), "")
-	wantLine(t, done, "actor=mesh-system:admin", "verb=PUT", "object="+webPath, "status=201", "outcome=done")
+	cptest.WantLine(t, done, "actor=mesh-system:admin", "verb=PUT", "object="+webPath, "status=201", "outcome=done")
 	for _, path := range []string{webPath, "/control-planes", "/meshes/default/dataplane-tokens", "/meshes/default/signing-keys"} {
 		if lines := append(attempt("GET", path, "", ""), attempt("GET", path, "", stranger())...); lines != nil {
 			t.Errorf("who reads what is not secret has a line: %q", lines)
 		}
 	}
-	secret := secretPath(keyName(1))
-	wantLine(t, attempt("GET", secret, "", ""), "actor=mesh-system:admin", "verb=GET", "object="+secret, "outcome=done")
-	wantLine(t, attempt("GET", secret, "", stranger()), "actor=mesh-system:anonymous", "verb=GET", "object="+secret, "outcome=refused")
+	secret := secretPath(cptest.KeyName(1))
+	cptest.WantLine(t, attempt("GET", secret, "", ""), "actor=mesh-system:admin", "verb=GET", "object="+secret, "outcome=done")
+	cptest.WantLine(t, attempt("GET", secret, "", stranger()), "actor=mesh-system:anonymous", "verb=GET", "object="+secret, "outcome=refused")
 }
 
 // What broke may have happened or not, so it is neither done nor refused.
@@ -96,7 +72,7 @@ func TestFailuresAreAudited(t *testing.T) {
 		broken.api()
 		since := len(s.log.String())
 		s.put(webPath, dataplaneJSON("web-1", "web"))
-		wantLine(t, audited(s.log, since), "verb=PUT", "object="+webPath, "status=500", "outcome=failed")
+		cptest.WantLine(t, s.log.Audited(since), "verb=PUT", "object="+webPath, "status=500", "outcome=failed")
 	}
 }
 
@@ -131,7 +107,7 @@ func TestRefusedChangesDoNotFillTheLog(t *testing.T) {
 		for range 2 * rate {
 			s.send(request{method: "DELETE", path: webPath})
 		}
-		lines, told, admin := audited(s.log, 0), 0, 0
+		lines, told, admin := s.log.Audited(0), 0, 0
 		for _, line := range lines {
 			if strings.Contains(line, "actor=mesh-system:admin ") {
 				admin++

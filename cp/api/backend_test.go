@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"koguma/certs"
+	"koguma/cp/cptest"
 	"koguma/cp/registry"
 	"koguma/policy"
 )
@@ -54,7 +55,7 @@ func TestInlineKeyIsSealed(t *testing.T) {
 		if diff := cmp.Diff(first, s.contents()); diff != "" {
 			t.Errorf("the same again changed something: %s", diff)
 		}
-		shown := s.get("/meshes/default").body
+		shown := s.get("/meshes/default").Body
 		s.mustPut("/meshes/default", shown)
 		if diff := cmp.Diff(first, s.contents()); diff != "" {
 			t.Errorf("what is shown is not what was put: %s", diff)
@@ -63,13 +64,13 @@ func TestInlineKeyIsSealed(t *testing.T) {
 			t.Errorf("shown: %s", shown)
 		}
 		secret := s.get(secretPath(sealedName()))
-		if secret.status != 200 || strings.Contains(secret.body, `"data"`) {
-			t.Errorf("%d %s", secret.status, secret.body)
+		if secret.Status != 200 || strings.Contains(secret.Body, `"data"`) {
+			t.Errorf("%d %s", secret.Status, secret.Body)
 		}
-		s.put(secretPath(sealedName()), secretJSON(sealedName(), key)).wantProblem(t, 400, "makes the secrets")
-		s.send(request{method: "DELETE", path: secretPath(sealedName())}).wantProblem(t, 400, `backend "ca-1"`)
+		s.put(secretPath(sealedName()), cptest.SecretJSON(sealedName(), key)).WantProblem(t, 400, "makes the secrets")
+		s.send(request{method: "DELETE", path: secretPath(sealedName())}).WantProblem(t, 400, `backend "ca-1"`)
 		line := strings.Split(string(key), "\n")[1]
-		for _, text := range []string{shown, s.get("/meshes").body, s.get("/secrets").body, s.log.String()} {
+		for _, text := range []string{shown, s.get("/meshes").Body, s.get("/secrets").Body, s.log.String()} {
 			if strings.Contains(text, line) {
 				t.Errorf("the key is in %s", text)
 			}
@@ -100,14 +101,14 @@ func TestProvidedIsCheckedAtPut(t *testing.T) {
 			{inline(cert), `"password":"a"`, `"field":"mtls.backends[0].conf.key"`},
 		} {
 			r := s.put("/meshes/default", providedMesh(enabled, test.cert, test.key))
-			r.wantProblem(t, 400, test.want)
-			if strings.Contains(r.body, strings.Split(string(key), "\n")[1]) {
-				t.Errorf("the key is in %s", r.body)
+			r.WantProblem(t, 400, test.want)
+			if strings.Contains(r.Body, strings.Split(string(key), "\n")[1]) {
+				t.Errorf("the key is in %s", r.Body)
 			}
 		}
 	}
 	s.put("/meshes/default", strings.Replace(providedMesh("ca-1", inline(cert), inline(key)), `"mtls":{`, `"mtls":{"skipValidation":true,`, 1)).
-		wantProblem(t, 400, "mtls.skipValidation")
+		WantProblem(t, 400, "mtls.skipValidation")
 	if diff := cmp.Diff(before, s.contents()); diff != "" {
 		t.Error(diff)
 	}
@@ -119,24 +120,24 @@ func TestSecretsOfAProvidedCA(t *testing.T) {
 	s := newServer(t)
 	ca, cert, key := pair(t)
 	_, _, other := pair(t)
-	s.mustPut(secretPath("c"), secretJSON("c", cert))
-	s.mustPut(secretPath("k"), secretJSON("k", key))
-	if body := s.get(secretPath("k")).body; !strings.Contains(body, `"data"`) {
+	s.mustPut(secretPath("c"), cptest.SecretJSON("c", cert))
+	s.mustPut(secretPath("k"), cptest.SecretJSON("k", key))
+	if body := s.get(secretPath("k")).Body; !strings.Contains(body, `"data"`) {
 		t.Errorf("a secret like others: %s", body)
 	}
 	s.mustPut("/meshes/default", providedMesh("", `"secret":"c"`, `"secret":"k"`))
-	if body := s.get(secretPath("k")).body; strings.Contains(body, `"data"`) {
+	if body := s.get(secretPath("k")).Body; strings.Contains(body, `"data"`) {
 		t.Errorf("the CA's key: %s", body)
 	}
-	if body := s.get(secretPath("c")).body; !strings.Contains(body, `"data"`) {
+	if body := s.get(secretPath("c")).Body; !strings.Contains(body, `"data"`) {
 		t.Errorf("the CA's certificate: %s", body)
 	}
 	for _, name := range []string{"c", "k"} {
-		s.put(secretPath(name), secretJSON(name, other)).wantProblem(t, 400, `backend "ca-1" of mesh "default" uses this secret`)
-		s.send(request{method: "DELETE", path: secretPath(name)}).wantProblem(t, 400, "then take this one out of the Mesh")
+		s.put(secretPath(name), cptest.SecretJSON(name, other)).WantProblem(t, 400, `backend "ca-1" of mesh "default" uses this secret`)
+		s.send(request{method: "DELETE", path: secretPath(name)}).WantProblem(t, 400, "then take this one out of the Mesh")
 	}
-	s.mustPut(secretPath("x"), secretJSON("x", other))
-	s.mustPut(secretPath("k"), secretJSON("k", key))
+	s.mustPut(secretPath("x"), cptest.SecretJSON("x", other))
+	s.mustPut(secretPath("k"), cptest.SecretJSON("k", key))
 	signer, err := certs.ParseKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -151,11 +152,11 @@ func TestSecretsOfAProvidedCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.mustPut(secretPath("c"), secretJSON("c", certs.EncodeChain([]*x509.Certificate{again})))
+	s.mustPut(secretPath("c"), cptest.SecretJSON("c", certs.EncodeChain([]*x509.Certificate{again})))
 	s.mustPut("/meshes/default", `{"type":"Mesh","name":"default"}`)
 	for _, name := range []string{"c", "k"} {
-		if r := s.send(request{method: "DELETE", path: secretPath(name)}); r.status != 200 {
-			t.Errorf("unused, but not deleted: %d %s", r.status, r.body)
+		if r := s.send(request{method: "DELETE", path: secretPath(name)}); r.Status != 200 {
+			t.Errorf("unused, but not deleted: %d %s", r.Status, r.Body)
 		}
 	}
 }
@@ -165,10 +166,10 @@ func TestProvidedWhileItsSecretGoes(t *testing.T) {
 	t.Parallel()
 	api := newServer(t)
 	_, cert, key := pair(t)
-	api.mustPut(secretPath("c"), secretJSON("c", cert))
-	api.mustPut(secretPath("k"), secretJSON("k", key))
-	s := &lateStore{Store: api.store, late: func() {
-		if err := (registry.Registry{Store: api.store}).Delete(t.Context(), secret("k", nil).Key(), false); err != nil {
+	api.mustPut(secretPath("c"), cptest.SecretJSON("c", cert))
+	api.mustPut(secretPath("k"), cptest.SecretJSON("k", key))
+	s := &cptest.LateStore{Store: api.store, Late: func() {
+		if err := (registry.Registry{Store: api.store}).Delete(t.Context(), cptest.Secret("k", nil).Key(), false); err != nil {
 			t.Error(err)
 		}
 	}}

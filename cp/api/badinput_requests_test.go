@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"koguma/cp/cptest"
 )
 
 // document is something to put, in which there is nothing wrong.
@@ -36,7 +38,7 @@ func webYAML() document {
 		"  inbound:\n  - port: 80\n    servicePort: 81\n    tags: {kuma.io/service: web}\n", "application/yaml"}
 }
 
-func onePermission() document { return document{permissionURL, permission, ""} }
+func onePermission() document { return document{permissionURL, cptest.Permission, ""} }
 
 func read(path string, status int, say string) badInput {
 	return badInput{request{method: "GET", path: path}, status, say}
@@ -130,7 +132,7 @@ func otherIdentities() []badInput {
 	web := webJSON()
 	return []badInput{
 		web.with(`"name":"web-1"`, `"name":"web-2"`, "make them the same"), web.with(`"name":"web-1"`, `"name":"../x"`, "make them the same"),
-		web.with(`"mesh":"default"`, `"mesh":"m2"`, "make them the same"), web.as(permission, "make them the same"),
+		web.with(`"mesh":"default"`, `"mesh":"m2"`, "make them the same"), web.as(cptest.Permission, "make them the same"),
 		web.with(`"type":"Dataplane"`, `"type":"GlobalSecret"`, "type"), web.with(`"type":"Dataplane",`, ``, "type"),
 	}
 }

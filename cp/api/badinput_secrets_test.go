@@ -3,6 +3,8 @@ package api_test
 import (
 	"fmt"
 	"strings"
+
+	"koguma/cp/cptest"
 )
 
 func tokenPost(body string, status int, say string) badInput {
@@ -59,7 +61,7 @@ func manyValues() string {
 
 func secretsForOthers() []badInput {
 	var rows []badInput
-	for _, path := range []string{"/secrets", "/meshes/default/secrets", secretPath(keyName(2)), secretPath("there-is-none"), "/globalsecrets", "/globalsecrets/x"} {
+	for _, path := range []string{"/secrets", "/meshes/default/secrets", secretPath(cptest.KeyName(2)), secretPath("there-is-none"), "/globalsecrets", "/globalsecrets/x"} {
 		rows = append(rows, badInput{request{method: "GET", path: path, peer: "192.168.0.9:40000"}, 403, "administrators"})
 	}
 	return rows
@@ -73,8 +75,8 @@ func badRevocations() []badInput {
 	return []badInput{
 		list.as(`{"type":"Secret","mesh":"default","name":"`+revocationList+`","data":"§"}`, "base64"),
 		list.as(`{"type":"Secret","mesh":"default","name":"`+revocationList+`"}`, "data"),
-		list.as(secretJSON(revocationList, []byte("\x00\xff")), "entry 1"),
-		list.as(secretJSON(revocationList, []byte("a,"+strings.Repeat("b", 129))), "entry 2"),
+		list.as(cptest.SecretJSON(revocationList, []byte("\x00\xff")), "entry 1"),
+		list.as(cptest.SecretJSON(revocationList, []byte("a,"+strings.Repeat("b", 129))), "entry 2"),
 		long, unannounced,
 		{request{method: "POST", path: revocationsPath, body: `{"mesh":"default","ids":["a","b c"]}`}, 400, "ids[1]"},
 		{request{method: "POST", path: revocationsPath, body: `{"mesh":"nope","ids":["a"]}`}, 400, "there is no mesh"},
@@ -84,23 +86,23 @@ func badRevocations() []badInput {
 // badSigningKeys are about a mesh whose first key is gone, and whose second is the last.
 func badSigningKeys() []badInput {
 	put := func(name string, status int, say string) badInput {
-		return document{path: secretPath(name)}.refused(secretJSON(name, signingKey()), status, say)
+		return document{path: secretPath(name)}.refused(cptest.SecretJSON(name, cptest.SigningKey()), status, say)
 	}
 	return []badInput{
-		put(keyName(0), 400, "serial number"), put(keyName("02"), 400, "serial number"), put(keyName(-3), 400, "serial number"),
-		put(keyName(1), 409, "number 3"), put(keyName(4), 409, "number 3"), put("dataplane-token-signing-key-other-3", 400, "dataplane-token-signing-key-default-"),
-		document{path: secretPath(keyName(3))}.as(secretJSON(keyName(3), []byte("no key")), "signing key"),
-		{request{method: "DELETE", path: secretPath(keyName(2))}, 409, "last signing key"},
-		{request{method: "DELETE", path: secretPath(keyName(2)) + "?force=yes"}, 400, "query"},
+		put(cptest.KeyName(0), 400, "serial number"), put(cptest.KeyName("02"), 400, "serial number"), put(cptest.KeyName(-3), 400, "serial number"),
+		put(cptest.KeyName(1), 409, "number 3"), put(cptest.KeyName(4), 409, "number 3"), put("dataplane-token-signing-key-other-3", 400, "dataplane-token-signing-key-default-"),
+		document{path: secretPath(cptest.KeyName(3))}.as(cptest.SecretJSON(cptest.KeyName(3), []byte("no key")), "signing key"),
+		{request{method: "DELETE", path: secretPath(cptest.KeyName(2))}, 409, "last signing key"},
+		{request{method: "DELETE", path: secretPath(cptest.KeyName(2)) + "?force=yes"}, 400, "query"},
 	}
 }
 
 func badGlobalSecrets() []badInput {
 	put := func(name, body, say string) badInput { return document{path: "/globalsecrets/" + name}.as(body, say) }
 	var rows []badInput
-	for _, name := range []string{"kuma-cp-ca-key", "signing-key-serial-default", keyName(1), revocationList, "A_b"} {
+	for _, name := range []string{"kuma-cp-ca-key", "signing-key-serial-default", cptest.KeyName(1), revocationList, "A_b"} {
 		rows = append(rows, put(name, globalSecretJSON(name, "x"), "name"))
 	}
 	return append(rows, put("a", globalSecretJSON("a", ""), "data"), put("a", `{"type":"GlobalSecret","mesh":"default","name":"a","data":"eA=="}`, "mesh"),
-		put("a", globalSecretJSON("b", "x"), "make them the same"), put("a", secretJSON("a", []byte("x")), "make them the same"))
+		put("a", globalSecretJSON("b", "x"), "make them the same"), put("a", cptest.SecretJSON("a", []byte("x")), "make them the same"))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"koguma/cp/cptest"
 	"koguma/store"
 	"koguma/testenv"
 )
@@ -42,9 +43,9 @@ func TestBadInput(t *testing.T) {
 	for _, s := range all {
 		s.mustPut("/meshes/default", mtlsOn)
 		s.mustPut("/meshes/default/dataplanes/live", dataplaneJSON("live", "live"))
-		s.mustPut(secretPath(keyName(2)), secretJSON(keyName(2), signingKey()))
-		if r := s.send(request{method: "DELETE", path: secretPath(keyName(1))}); r.status != 200 {
-			t.Fatalf("%d %s", r.status, r.body)
+		s.mustPut(secretPath(cptest.KeyName(2)), cptest.SecretJSON(cptest.KeyName(2), cptest.SigningKey()))
+		if r := s.send(request{method: "DELETE", path: secretPath(cptest.KeyName(1))}); r.Status != 200 {
+			t.Fatalf("%d %s", r.Status, r.Body)
 		}
 	}
 	inputs, peers := badInputs(), 0
@@ -108,15 +109,15 @@ func openPostgres(t *testing.T) store.Store {
 }
 
 // send is the answer that all of them give.
-func (all stores) send(t *testing.T, r request) response {
+func (all stores) send(t *testing.T, r request) cptest.Response {
 	t.Helper()
 	want := all["memory"].send(r)
 	for name, s := range all {
 		if name == "memory" {
 			continue
 		}
-		if got := s.send(r); got.status != want.status || got.body != want.body {
-			t.Errorf("%s %s: over %s\n%d %s\nin memory\n%d %s", r.method, r.path, name, got.status, got.body, want.status, want.body)
+		if got := s.send(r); got.Status != want.Status || got.Body != want.Body {
+			t.Errorf("%s %s: over %s\n%d %s\nin memory\n%d %s", r.method, r.path, name, got.Status, got.Body, want.Status, want.Body)
 		}
 	}
 	return want
@@ -129,10 +130,10 @@ func (all stores) refuse(t *testing.T, in badInput) {
 	for name, s := range all {
 		since[name], version[name] = s.log.Len(), s.version(t)
 	}
-	all.send(t, in.request).wantProblem(t, in.status, in.say)
+	all.send(t, in.request).WantProblem(t, in.status, in.say)
 	for name, s := range all {
 		changes := in.method != http.MethodGet && in.method != http.MethodOptions
-		if lines := audited(s.log, since[name]); changes && (len(lines) != 1 || !strings.Contains(lines[0], "outcome=refused")) {
+		if lines := s.log.Audited(since[name]); changes && (len(lines) != 1 || !strings.Contains(lines[0], "outcome=refused")) {
 			t.Errorf("%s %s over %s has left in the audit log: %q", in.method, in.path, name, lines)
 		}
 		if s.version(t) != version[name] {

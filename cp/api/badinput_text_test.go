@@ -58,20 +58,20 @@ func textIsKeptOrRefused(t *testing.T, all stores) {
 	kept := 0
 	for _, full := range fullResources() {
 		r := all.send(t, request{method: "PUT", path: full.path, body: full.body})
-		if r.status != 200 && r.status != 201 {
-			t.Fatalf("%s: %d %s", full.body, r.status, r.body)
+		if r.Status != 200 && r.Status != 201 {
+			t.Fatalf("%s: %d %s", full.body, r.Status, r.Body)
 		}
 		for _, odd := range oddTexts() {
 			for _, changed := range oddVariants(decoded(t, full.body), odd) {
 				body := encoded(t, changed)
 				r := all.send(t, request{method: "PUT", path: full.path, body: body})
-				if r.status != 200 {
-					r.wantProblem(t, 400, "")
+				if r.Status != 200 {
+					r.WantProblem(t, 400, "")
 					continue
 				}
 				kept++
 				for name, s := range all {
-					if diff := cmp.Diff(changed, withoutTimes(decoded(t, s.get(full.path).body))); diff != "" {
+					if diff := cmp.Diff(changed, withoutTimes(decoded(t, s.get(full.path).Body))); diff != "" {
 						t.Errorf("%s over %s: %s", body, name, diff)
 					}
 				}
@@ -84,8 +84,8 @@ func textIsKeptOrRefused(t *testing.T, all stores) {
 	for _, odd := range oddTexts() {
 		for _, filter := range []string{"name=", "tag=v:", "filter[labels.l]="} {
 			r := all.send(t, request{method: "GET", path: "/meshes/default/dataplanes?" + filter + url.QueryEscape(odd)})
-			if r.status != 200 || !strings.HasPrefix(r.body, `{"total":0,`) {
-				t.Errorf("%s%q is a pattern: %d %s", filter, odd, r.status, r.body)
+			if r.Status != 200 || !strings.HasPrefix(r.Body, `{"total":0,`) {
+				t.Errorf("%s%q is a pattern: %d %s", filter, odd, r.Status, r.Body)
 			}
 		}
 	}

@@ -6,16 +6,18 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"koguma/cp/cptest"
 )
 
 // changed is the pairs that a dry run says change, each as "web -> backend: from denied to allowed".
-func (r response) changed(t *testing.T) []string {
+func changed(t *testing.T, r cptest.Response) []string {
 	t.Helper()
 	var body struct {
 		Changes []struct{ Mesh, Source, Destination, Before, After, Why string }
 	}
-	if err := json.Unmarshal([]byte(r.body), &body); err != nil || r.status != 200 || body.Changes == nil {
-		t.Fatalf("%d %s", r.status, r.body)
+	if err := json.Unmarshal([]byte(r.Body), &body); err != nil || r.Status != 200 || body.Changes == nil {
+		t.Fatalf("%d %s", r.Status, r.Body)
 	}
 	var all []string
 	for _, c := range body.Changes {
@@ -51,13 +53,13 @@ func TestDryRun(t *testing.T) {
 		{"a mesh", request{method: "PUT", path: "/meshes/other", body: strings.Replace(mtlsOn, `"default"`, `"other"`, 1)}, nil},
 	} {
 		c.path += "?dryRun=true"
-		if diff := cmp.Diff(c.want, s.send(c.request).changed(t)); diff != "" {
+		if diff := cmp.Diff(c.want, changed(t, s.send(c.request))); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}
 	}
 	all := s.send(request{method: "POST", path: "/dry-run", contentType: "application/yaml",
 		body: permissionFor("api") + "\n---\n" + strings.Replace(permissionFor("web"), `"p"`, `"q"`, 1)})
-	if got := all.changed(t); got != nil && !cmp.Equal(got, []string{"api -> api: from denied to allowed"}) {
+	if got := changed(t, all); got != nil && !cmp.Equal(got, []string{"api -> api: from denied to allowed"}) {
 		t.Errorf("both together: %q", got)
 	}
 	if diff := cmp.Diff(before, s.contents()); diff != "" {
@@ -87,22 +89,22 @@ func TestDryRunRefusesTheSame(t *testing.T) {
 		dry := r
 		dry.path += "?dryRun=true"
 		got, want := s.send(dry), s.send(r)
-		if got.status != want.status || got.body != want.body || got.status < 400 {
-			t.Errorf("%s %s: %d %s, want %d %s", r.method, r.path, got.status, got.body, want.status, want.body)
+		if got.Status != want.Status || got.Body != want.Body || got.Status < 400 {
+			t.Errorf("%s %s: %d %s, want %d %s", r.method, r.path, got.Status, got.Body, want.Status, want.Body)
 		}
 	}
 	for query, say := range map[string]string{
 		"dryRun=yes": "must be true or false", "dryRun=true&dryRun=true": "more than once", "dryRun=true&x=y": "query",
 	} {
-		s.send(request{method: "DELETE", path: permissionURL + "?" + query}).wantProblem(t, 400, say)
+		s.send(request{method: "DELETE", path: permissionURL + "?" + query}).WantProblem(t, 400, say)
 	}
-	if r := s.send(request{method: "POST", path: "/dry-run?force=true", body: permissionFor("web")}); r.status != 200 {
-		t.Errorf("by force: %d %s", r.status, r.body)
+	if r := s.send(request{method: "POST", path: "/dry-run?force=true", body: permissionFor("web")}); r.Status != 200 {
+		t.Errorf("by force: %d %s", r.Status, r.Body)
 	}
-	s.send(request{method: "POST", path: "/dry-run?force=maybe", body: permissionFor("web")}).wantProblem(t, 400, "query")
-	s.send(request{method: "POST", path: "/dry-run", body: permissionFor("web")[:50]}).wantProblem(t, 400, "line 1")
-	s.send(request{method: "POST", path: "/dry-run", body: permissionFor("a*")}).wantProblem(t, 400, "sources[0]")
+	s.send(request{method: "POST", path: "/dry-run?force=maybe", body: permissionFor("web")}).WantProblem(t, 400, "query")
+	s.send(request{method: "POST", path: "/dry-run", body: permissionFor("web")[:50]}).WantProblem(t, 400, "line 1")
+	s.send(request{method: "POST", path: "/dry-run", body: permissionFor("a*")}).WantProblem(t, 400, "sources[0]")
 	s.send(request{method: "POST", path: "/dry-run", body: strings.Replace(permissionFor("a"), `"default"`, `"nowhere"`, 1)}).
-		wantProblem(t, 404, `TrafficPermission "p" of mesh "nowhere"`)
-	s.send(request{method: "POST", path: "/dry-run", body: permissionFor("web"), peer: "192.0.2.1:1"}).wantProblem(t, 403, "administrators")
+		WantProblem(t, 404, `TrafficPermission "p" of mesh "nowhere"`)
+	s.send(request{method: "POST", path: "/dry-run", body: permissionFor("web"), peer: "192.0.2.1:1"}).WantProblem(t, 403, "administrators")
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"koguma/cp/cptest"
 	"koguma/cp/registry"
 	"koguma/policy"
 	"koguma/store"
@@ -17,18 +18,18 @@ func TestGlobalSecret(t *testing.T) {
 	s := newServer(t)
 	s.mustPut("/globalsecrets/a", globalSecretJSON("a", "x"))
 	for _, path := range []string{"/globalsecrets", "/global-secrets"} {
-		if r := s.get(path); r.status != 200 || !strings.Contains(r.body, `"total":1`) || strings.Contains(r.body, `"data"`) {
-			t.Errorf("GET %s: %d %s", path, r.status, r.body)
+		if r := s.get(path); r.Status != 200 || !strings.Contains(r.Body, `"total":1`) || strings.Contains(r.Body, `"data"`) {
+			t.Errorf("GET %s: %d %s", path, r.Status, r.Body)
 		}
-		if r := s.get(path + "/a"); r.status != 200 || !strings.Contains(r.body, `"data":"eA=="`) {
-			t.Errorf("GET %s/a: %d %s", path, r.status, r.body)
+		if r := s.get(path + "/a"); r.Status != 200 || !strings.Contains(r.Body, `"data":"eA=="`) {
+			t.Errorf("GET %s/a: %d %s", path, r.Status, r.Body)
 		}
-		s.send(request{method: "GET", path: path + "/a", peer: "192.0.2.1:1"}).wantProblem(t, 403, "administrators")
+		s.send(request{method: "GET", path: path + "/a", peer: "192.0.2.1:1"}).WantProblem(t, 403, "administrators")
 	}
-	if r := s.send(request{method: "DELETE", path: "/global-secrets/a"}); r.status != 200 {
-		t.Errorf("%d %s", r.status, r.body)
+	if r := s.send(request{method: "DELETE", path: "/global-secrets/a"}); r.Status != 200 {
+		t.Errorf("%d %s", r.Status, r.Body)
 	}
-	s.get("/globalsecrets/a").wantProblem(t, 404, "not found")
+	s.get("/globalsecrets/a").WantProblem(t, 404, "not found")
 }
 
 // What the control planes keep for themselves nobody else reads or writes, and what would have no effect is refused.
@@ -44,15 +45,15 @@ func TestOwnGlobalSecrets(t *testing.T) {
 	}
 	before := s.contents()
 	for _, name := range []string{"kuma-cp-ca-cert", "kuma-cp-ca-key", "signing-key-serial-default"} {
-		if r := s.get("/globalsecrets/" + name); r.status != 200 || strings.Contains(r.body, `"data"`) {
-			t.Errorf("GET %s: %d %s", name, r.status, r.body)
+		if r := s.get("/globalsecrets/" + name); r.Status != 200 || strings.Contains(r.Body, `"data"`) {
+			t.Errorf("GET %s: %d %s", name, r.Status, r.Body)
 		}
 		for _, method := range []string{"PUT", "DELETE"} {
-			s.send(request{method: method, path: "/globalsecrets/" + name, body: globalSecretJSON(name, "x")}).wantProblem(t, 400, "itself")
+			s.send(request{method: method, path: "/globalsecrets/" + name, body: globalSecretJSON(name, "x")}).WantProblem(t, 400, "itself")
 		}
 	}
-	for _, name := range []string{"kuma-cp-x", "signing-key-serial-other", keyName(1), "dataplane-token-revocations-default"} {
-		s.put("/globalsecrets/"+name, globalSecretJSON(name, "x")).wantProblem(t, 400, "name")
+	for _, name := range []string{"kuma-cp-x", "signing-key-serial-other", cptest.KeyName(1), "dataplane-token-revocations-default"} {
+		s.put("/globalsecrets/"+name, globalSecretJSON(name, "x")).WantProblem(t, 400, "name")
 	}
 	if diff := cmp.Diff(before, s.contents()); diff != "" {
 		t.Error(diff)

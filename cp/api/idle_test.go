@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"koguma/cp/api"
+	"koguma/cp/cptest"
 )
 
 // pipes is a listener whose connections need neither a socket nor real time.
@@ -61,7 +62,7 @@ func (p *pipes) dial() net.Conn {
 // a request is over.
 func TestIdleConnections(t *testing.T) {
 	t.Parallel()
-	signingKey() // out here, where other tests may wait for it
+	cptest.SigningKey() // out here, where other tests may wait for it
 	synctest.Test(t, func(t *testing.T) {
 		srv := api.NewHTTPServer(newServer(t).handler, slog.New(slog.DiscardHandler))
 		l := newPipes()

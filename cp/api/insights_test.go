@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"koguma/cp/cptest"
 	"koguma/policy"
 )
 
@@ -14,8 +15,8 @@ import (
 func (s *server) getJSON(path string, v any) {
 	s.t.Helper()
 	r := s.get(path)
-	if err := json.Unmarshal([]byte(r.body), v); err != nil || r.status != 200 {
-		s.t.Fatalf("GET %s: %d %s", path, r.status, r.body)
+	if err := json.Unmarshal([]byte(r.Body), v); err != nil || r.Status != 200 {
+		s.t.Fatalf("GET %s: %d %s", path, r.Status, r.Body)
 	}
 }
 
@@ -24,7 +25,7 @@ func TestInsights(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.mustPut("/meshes/m2", `{"type":"Mesh","name":"m2"}`)
-	s.mustPut(permissionURL, permission)
+	s.mustPut(permissionURL, cptest.Permission)
 	s.mustPut(webPath, dataplaneJSON("web-1", "web"))
 	s.mustPut("/meshes/default/dataplanes/web-2", strings.Replace(dataplaneJSON("web-2", "web"), `"port"`, `"state":"NotReady","port"`, 1))
 	s.mustPut("/meshes/default/dataplanes/gw", `{"type":"Dataplane","mesh":"default","name":"gw","networking":{"address":"192.168.0.2",`+
@@ -81,9 +82,9 @@ func TestInsights(t *testing.T) {
 func TestInsightsOfNothing(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.get("/meshes/default/service-insights/nope").wantProblem(t, 404, `"nope"`)
-	s.get("/meshes/nope/service-insights").wantProblem(t, 404, "no mesh")
-	s.get("/mesh-insights/nope").wantProblem(t, 404, "no mesh")
+	s.get("/meshes/default/service-insights/nope").WantProblem(t, 404, `"nope"`)
+	s.get("/meshes/nope/service-insights").WantProblem(t, 404, "no mesh")
+	s.get("/mesh-insights/nope").WantProblem(t, 404, "no mesh")
 }
 
 // The types of resources are those that there are paths for, in the words of Kuma's clients.
@@ -95,8 +96,8 @@ func TestTypes(t *testing.T) {
 	found := map[policy.Type]policy.Description{}
 	for _, d := range types.Resources {
 		found[d.Name] = d
-		if r := s.get("/" + d.Path); r.status != 200 {
-			t.Errorf("GET /%s: %d", d.Path, r.status)
+		if r := s.get("/" + d.Path); r.Status != 200 {
+			t.Errorf("GET /%s: %d", d.Path, r.Status)
 		}
 	}
 	want := policy.Description{
@@ -116,19 +117,19 @@ func TestTypes(t *testing.T) {
 	if i := found["MeshInsight"]; !i.ReadOnly {
 		t.Errorf("%+v", i)
 	}
-	if r := s.get("/policies"); !strings.Contains(r.body, `{"name":"TrafficPermission","readOnly":false,"path":"traffic-permissions",`) {
-		t.Error(r.body)
+	if r := s.get("/policies"); !strings.Contains(r.Body, `{"name":"TrafficPermission","readOnly":false,"path":"traffic-permissions",`) {
+		t.Error(r.Body)
 	}
 }
 
 func TestWhoAmI(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	if r := s.get("/who-am-i"); r.body != `{"name":"mesh-system:admin","groups":["mesh-system:admin","mesh-system:authenticated"]}` {
-		t.Error(r.body)
+	if r := s.get("/who-am-i"); r.Body != `{"name":"mesh-system:admin","groups":["mesh-system:admin","mesh-system:authenticated"]}` {
+		t.Error(r.Body)
 	}
 	r := s.send(request{method: "GET", path: "/who-am-i", peer: "192.0.2.1:1"})
-	if r.body != `{"name":"mesh-system:anonymous","groups":["mesh-system:unauthenticated"]}` {
-		t.Error(r.body)
+	if r.Body != `{"name":"mesh-system:anonymous","groups":["mesh-system:unauthenticated"]}` {
+		t.Error(r.Body)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"koguma/cp"
 	"koguma/cp/api"
+	"koguma/cp/cptest"
 )
 
 // listen serves an API on a port of its own, with its time limits cut to a fraction of a second.
@@ -89,7 +90,7 @@ func TestSlowAndEndlessRequests(t *testing.T) {
 func TestLongBodyOfUnknownLength(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.send(request{method: "PUT", path: webPath, body: dataplaneJSON("web-1", "web") + strings.Repeat(" ", 1<<20), chunked: true}).wantProblem(t, 413, "1 MiB")
+	s.send(request{method: "PUT", path: webPath, body: dataplaneJSON("web-1", "web") + strings.Repeat(" ", 1<<20), chunked: true}).WantProblem(t, 413, "1 MiB")
 }
 
 // The limits that are told of are those that it goes by: up to them all is well, and beyond it is refused.
@@ -113,26 +114,28 @@ func TestLimitsHold(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		send func(n int) response
+		send func(n int) cptest.Response
 		say  string
 	}{
-		{"api.body", func(n int) response { return s.put(webPath, fill(dp, n)) }, "larger than 1 MiB"},
-		{"api.page", func(n int) response { return s.get(fmt.Sprint("/meshes?size=", n)) }, "size"},
-		{"resource.mesh", func(n int) response { return s.put("/meshes/"+long(n), `{"type":"Mesh","name":"`+long(n)+`"}`) }, "63 characters"},
-		{"resource.name", func(n int) response { return s.put(secretPath(long(n)), secretJSON(long(n), []byte("x"))) }, "253 characters"},
-		{"token.id", func(n int) response {
+		{"api.body", func(n int) cptest.Response { return s.put(webPath, fill(dp, n)) }, "larger than 1 MiB"},
+		{"api.page", func(n int) cptest.Response { return s.get(fmt.Sprint("/meshes?size=", n)) }, "size"},
+		{"resource.mesh", func(n int) cptest.Response { return s.put("/meshes/"+long(n), `{"type":"Mesh","name":"`+long(n)+`"}`) }, "63 characters"},
+		{"resource.name", func(n int) cptest.Response {
+			return s.put(secretPath(long(n)), cptest.SecretJSON(long(n), []byte("x")))
+		}, "253 characters"},
+		{"token.id", func(n int) cptest.Response {
 			return s.send(request{method: "POST", path: "/tokens/dataplane/revocations", body: `{"mesh":"default","ids":["` + long(n) + `"]}`})
 		}, "128 printable"},
 	} {
 		n := limit(c.name)
-		if r := c.send(n); r.status >= 300 {
-			t.Errorf("%s of %d: %d %s", c.name, n, r.status, r.body)
+		if r := c.send(n); r.Status >= 300 {
+			t.Errorf("%s of %d: %d %s", c.name, n, r.Status, r.Body)
 		}
-		if r := c.send(n + 1); r.status != 400 && r.status != 413 || !strings.Contains(r.body, c.say) {
-			t.Errorf("%s of %d: %d %s, want %q", c.name, n+1, r.status, r.body, c.say)
+		if r := c.send(n + 1); r.Status != 400 && r.Status != 413 || !strings.Contains(r.Body, c.say) {
+			t.Errorf("%s of %d: %d %s, want %q", c.name, n+1, r.Status, r.Body, c.say)
 		}
 	}
-	if r := s.put("/meshes/m2", deep(limit("document.depth"))); r.status != 400 || !strings.Contains(r.body, "too many lists") {
-		t.Errorf("a document that is too deep: %d %s", r.status, r.body)
+	if r := s.put("/meshes/m2", deep(limit("document.depth"))); r.Status != 400 || !strings.Contains(r.Body, "too many lists") {
+		t.Errorf("a document that is too deep: %d %s", r.Status, r.Body)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"koguma/cp/cptest"
 	"koguma/policy"
 )
 
@@ -14,7 +15,7 @@ func TestMatches(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	for name, service := range map[string]string{"all": "*", "web": "web", "idle": "nobody"} {
-		s.mustPut("/meshes/default/traffic-permissions/"+name, strings.NewReplacer(`"p"`, `"`+name+`"`, "backend", service).Replace(permission))
+		s.mustPut("/meshes/default/traffic-permissions/"+name, strings.NewReplacer(`"p"`, `"`+name+`"`, "backend", service).Replace(cptest.Permission))
 	}
 	s.mustPut(webPath, dataplaneJSON("web-1", "web"))
 	s.mustPut("/meshes/default/dataplanes/web-2", dataplaneJSON("web-2", "web"))
@@ -37,7 +38,7 @@ func TestMatches(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", path, got, want)
 		}
 	}
-	s.get("/meshes/default/traffic-permissions/nope/_resources/dataplanes").wantProblem(t, 404, "not found")
+	s.get("/meshes/default/traffic-permissions/nope/_resources/dataplanes").WantProblem(t, 404, "not found")
 
 	var got policy.MatchedPolicies[policy.Meta]
 	s.getJSON(webPath+"/policies", &got)
@@ -64,5 +65,5 @@ func TestMatches(t *testing.T) {
 			t.Errorf("%s: %d proxies, want %d", path, got.Total, total)
 		}
 	}
-	s.get("/meshes/default/dataplanes/nope/policies").wantProblem(t, 404, "not found")
+	s.get("/meshes/default/dataplanes/nope/policies").WantProblem(t, 404, "not found")
 }

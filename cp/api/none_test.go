@@ -19,14 +19,14 @@ func TestCatalogWithoutAuthentication(t *testing.T) {
 		var c struct {
 			APIs struct{ DataplaneToken, Admin *struct{ LocalURL string } }
 		}
-		if err := json.Unmarshal([]byte(s.get("/catalog").body), &c); err != nil || c.APIs.DataplaneToken != nil || c.APIs.Admin == nil {
+		if err := json.Unmarshal([]byte(s.get("/catalog").Body), &c); err != nil || c.APIs.DataplaneToken != nil || c.APIs.Admin == nil {
 			t.Errorf("%s: %+v, %v", name, c, err)
 		}
 		r := s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"default","validFor":"1h"}`})
 		if name == "very old" {
-			r.wantProblem(t, 404, "adminServer.apis.dataplaneToken.enabled")
-		} else if r.status != 200 {
-			t.Errorf("%s: no token: %d %s", name, r.status, r.body)
+			r.WantProblem(t, 404, "adminServer.apis.dataplaneToken.enabled")
+		} else if r.Status != 200 {
+			t.Errorf("%s: no token: %d %s", name, r.Status, r.Body)
 		}
 	}
 }

@@ -89,13 +89,13 @@ func TestOffsetIsOfOneList(t *testing.T) {
 	}
 	offset := u.Query().Get("offset")
 	for _, path := range []string{"/meshes/default/dataplanes?size=2", "/meshes/default/dataplanes?name=d", "/dataplanes?name=dp", "/meshes?name=dp"} {
-		s.get(path+"&offset="+offset).wantProblem(t, 400, "another list")
+		s.get(path+"&offset="+offset).WantProblem(t, 400, "another list")
 	}
 	s.getJSON("/meshes/default/dataplanes?size=1&name=dp&offset="+offset, &l) // another size is the same list
 	if l.names() != "dp-2" {
 		t.Error(l.names())
 	}
-	s.get("/meshes/default/dataplanes?name=dp&offset="+offset[:8]).wantProblem(t, 400, "offset")
+	s.get("/meshes/default/dataplanes?name=dp&offset="+offset[:8]).WantProblem(t, 400, "offset")
 }
 
 // Who came by TLS is not sent elsewhere for the next page.

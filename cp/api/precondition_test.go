@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"koguma/cp/cptest"
 )
 
 // matching is a header that says what must be there.
@@ -20,19 +22,19 @@ func TestETag(t *testing.T) {
 	s := newServer(t)
 	put := func() string {
 		t.Helper()
-		return s.put(webPath, dataplaneJSON("web-1", "web")).header.Get("ETag")
+		return s.put(webPath, dataplaneJSON("web-1", "web")).Header.Get("ETag")
 	}
 	first := put()
-	s.mustPut(permissionURL, permission)
-	if again := put(); first == "" || again != first || s.get(webPath).header.Get("ETag") != first {
+	s.mustPut(permissionURL, cptest.Permission)
+	if again := put(); first == "" || again != first || s.get(webPath).Header.Get("ETag") != first {
 		t.Errorf("ETag %q, then %q", first, again)
 	}
 	s.mustPut(webPath, dataplaneJSON("web-1", "web2"))
-	if now := s.get(webPath).header.Get("ETag"); now == first {
+	if now := s.get(webPath).Header.Get("ETag"); now == first {
 		t.Errorf("another Dataplane has the same ETag %q", now)
 	}
-	if r := s.get("/meshes/default/dataplanes"); r.header.Get("ETag") != "" {
-		t.Errorf("a list has the ETag of something: %v", r.header)
+	if r := s.get("/meshes/default/dataplanes"); r.Header.Get("ETag") != "" {
+		t.Errorf("a list has the ETag of something: %v", r.Header)
 	}
 }
 
@@ -42,9 +44,9 @@ func TestPreconditions(t *testing.T) {
 	global := "/globalsecrets/a"
 	for _, kind := range []struct{ path, body, changed string }{
 		{webPath, dataplaneJSON("web-1", "web"), dataplaneJSON("web-1", "web2")},
-		{permissionURL, permission, strings.Replace(permission, "backend", "other", 1)},
+		{permissionURL, cptest.Permission, strings.Replace(cptest.Permission, "backend", "other", 1)},
 		{"/meshes/m2", `{"type":"Mesh","name":"m2"}`, `{"type":"Mesh","name":"m2","labels":{"a":"b"}}`},
-		{secretPath("a"), secretJSON("a", []byte("x")), secretJSON("a", []byte("y"))},
+		{secretPath("a"), cptest.SecretJSON("a", []byte("x")), cptest.SecretJSON("a", []byte("y"))},
 		{global, globalSecretJSON("a", "x"), globalSecretJSON("a", "y")},
 	} {
 		t.Run(kind.path, func(t *testing.T) {
@@ -53,23 +55,23 @@ func TestPreconditions(t *testing.T) {
 			s.refuses("PUT", kind.path, kind.body, "If-Match", "*", "it is not there")
 			s.refuses("PUT", kind.path, kind.body, "If-Match", `"1"`, "it is not there")
 			created := s.send(request{method: "PUT", path: kind.path, body: kind.body, header: matching("If-None-Match", "*")})
-			old := created.header.Get("ETag")
-			if created.status != 201 || old == "" {
-				t.Fatalf("%d %s, ETag %q", created.status, created.body, old)
+			old := created.Header.Get("ETag")
+			if created.Status != 201 || old == "" {
+				t.Fatalf("%d %s, ETag %q", created.Status, created.Body, old)
 			}
 			s.refuses("PUT", kind.path, kind.changed, "If-None-Match", "*", "it exists, at version "+strings.Trim(old, `"`))
 			updated := s.send(request{method: "PUT", path: kind.path, body: kind.changed, header: matching("If-Match", old)})
-			now := updated.header.Get("ETag")
-			if updated.status != 200 || now == "" || now == old {
-				t.Fatalf("%d %s, ETag %q", updated.status, updated.body, now)
+			now := updated.Header.Get("ETag")
+			if updated.Status != 200 || now == "" || now == old {
+				t.Fatalf("%d %s, ETag %q", updated.Status, updated.Body, now)
 			}
 			for _, method := range []string{"PUT", "DELETE"} {
 				s.refuses(method, kind.path, kind.body, "If-Match", old, "If-Match: "+now)
 			}
 			s.refuses("PUT", kind.path+"?dryRun=true", kind.body, "If-Match", old, "If-Match: "+now)
 			s.refuses("DELETE", kind.path+"?dryRun=true", "", "If-Match", old, "If-Match: "+now)
-			if r := s.send(request{method: "DELETE", path: kind.path, header: matching("If-Match", now)}); r.status != 200 {
-				t.Errorf("%d %s", r.status, r.body)
+			if r := s.send(request{method: "DELETE", path: kind.path, header: matching("If-Match", now)}); r.Status != 200 {
+				t.Errorf("%d %s", r.Status, r.Body)
 			}
 		})
 	}
@@ -79,7 +81,7 @@ func TestPreconditions(t *testing.T) {
 func (s *server) refuses(method, path, body, header, value, say string) {
 	s.t.Helper()
 	before := s.contents()
-	s.send(request{method: method, path: path, body: body, header: matching(header, value)}).wantProblem(s.t, 409, say)
+	s.send(request{method: method, path: path, body: body, header: matching(header, value)}).WantProblem(s.t, 409, say)
 	if diff := cmp.Diff(before, s.contents()); diff != "" {
 		s.t.Error(diff)
 	}
@@ -90,7 +92,7 @@ func TestMalformedPreconditions(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.mustPut(webPath, dataplaneJSON("web-1", "web"))
-	tag := s.get(webPath).header.Get("ETag")
+	tag := s.get(webPath).Header.Get("ETag")
 	before := s.contents()
 	for _, h := range []http.Header{
 		matching("If-Match", ""),
@@ -110,11 +112,11 @@ func TestMalformedPreconditions(t *testing.T) {
 		{"If-Match": {tag, tag}},
 	} {
 		for _, method := range []string{"PUT", "DELETE"} {
-			s.send(request{method: method, path: webPath, body: dataplaneJSON("web-1", "web2"), header: h}).wantProblem(t, 400, "If-")
+			s.send(request{method: method, path: webPath, body: dataplaneJSON("web-1", "web2"), header: h}).WantProblem(t, 400, "If-")
 		}
 	}
-	s.send(request{method: "DELETE", path: webPath, header: matching("If-None-Match", "*")}).wantProblem(t, 400, "PUT")
-	s.send(request{method: "DELETE", path: webPath + "9", header: matching("If-Match", "*")}).wantProblem(t, 404, "not found")
+	s.send(request{method: "DELETE", path: webPath, header: matching("If-None-Match", "*")}).WantProblem(t, 400, "PUT")
+	s.send(request{method: "DELETE", path: webPath + "9", header: matching("If-Match", "*")}).WantProblem(t, 404, "not found")
 	if diff := cmp.Diff(before, s.contents()); diff != "" {
 		t.Error(diff)
 	}
@@ -132,14 +134,14 @@ func oneWriterWins(t *testing.T, s *server) {
 				r := s.send(request{method: "PUT", path: webPath, body: dataplaneJSON("web-1", fmt.Sprintf("web-%d-%d", round, i)), header: header})
 				mu.Lock()
 				defer mu.Unlock()
-				if r.status != http.StatusConflict {
+				if r.Status != http.StatusConflict {
 					won++
-					etags[r.header.Get("ETag")] = true
+					etags[r.Header.Get("ETag")] = true
 				}
 			})
 		}
 		all.Wait()
-		now := s.get(webPath).header.Get("ETag")
+		now := s.get(webPath).Header.Get("ETag")
 		if won != 1 || !etags[now] {
 			t.Fatalf("%d writers won, with %v; it is at %s", won, etags, now)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"koguma/certs"
+	"koguma/cp/cptest"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
@@ -64,8 +65,8 @@ func TestMeshGetsItsCA(t *testing.T) {
 		t.Errorf("a backend that is not enabled made secrets: %d resources", n)
 	}
 	r := s.put("/meshes/default", body(`,"conf":{"caCert":{"expiration":"720h"}}`))
-	if r.status != 200 || !strings.Contains(r.body, "every connection is denied") {
-		t.Errorf("%d %s, want a warning", r.status, r.body)
+	if r.Status != 200 || !strings.Contains(r.Body, "every connection is denied") {
+		t.Errorf("%d %s, want a warning", r.Status, r.Body)
 	}
 	c := load().Certificate()
 	if c.Subject.CommonName != "default" || len(c.URIs) != 1 || c.URIs[0].String() != "spiffe://default" {
@@ -74,9 +75,9 @@ func TestMeshGetsItsCA(t *testing.T) {
 	if _, ok := c.PublicKey.(*ecdsa.PublicKey); !ok || time.Until(c.NotAfter) > 720*time.Hour {
 		t.Errorf("CA with a %T until %v", c.PublicKey, c.NotAfter)
 	}
-	s.mustPut(permissionURL, permission)
-	if r := s.put("/meshes/default", body(`,"conf":{"caCert":{"RSAbits":2048}}`)); r.body != "{}" {
-		t.Errorf("with a permission: %s", r.body)
+	s.mustPut(permissionURL, cptest.Permission)
+	if r := s.put("/meshes/default", body(`,"conf":{"caCert":{"RSAbits":2048}}`)); r.Body != "{}" {
+		t.Errorf("with a permission: %s", r.Body)
 	}
 	if !load().Certificate().Equal(c) {
 		t.Error("a change of the mesh changed its CA")
@@ -99,30 +100,18 @@ func TestMeshDeletion(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.mustPut(webPath, dataplaneJSON("web-1", "web"))
-	s.mustPut(permissionURL, permission)
+	s.mustPut(permissionURL, cptest.Permission)
 	s.mustPut("/meshes/default", mtlsOn)
 	s.mustPut("/meshes/m2", `{"type":"Mesh","name":"m2"}`)
-	s.send(request{method: "DELETE", path: "/meshes/default"}).wantProblem(t, 409, `["web-1"]`)
+	s.send(request{method: "DELETE", path: "/meshes/default"}).WantProblem(t, 409, `["web-1"]`)
 	s.send(request{method: "DELETE", path: webPath})
-	if r := s.send(request{method: "DELETE", path: "/meshes/default"}); r.status != 200 {
-		t.Fatalf("%d %s", r.status, r.body)
+	if r := s.send(request{method: "DELETE", path: "/meshes/default"}); r.Status != 200 {
+		t.Fatalf("%d %s", r.Status, r.Body)
 	}
 	left := s.contents()
-	if len(left) != 2 || left[mesh("m2").Key().String()] == "" {
+	if len(left) != 2 || left[cptest.Mesh("m2").Key().String()] == "" {
 		t.Errorf("left: %v", left)
 	}
-}
-
-// lateStore lets somebody write when the next Write is already decided upon.
-type lateStore struct {
-	store.Store
-	once sync.Once
-	late func()
-}
-
-func (s *lateStore) Write(ctx context.Context, ops ...store.Op) error {
-	s.once.Do(s.late)
-	return s.Store.Write(ctx, ops...)
 }
 
 // race is a write into which another comes.
@@ -150,10 +139,10 @@ func races(t *testing.T) []race {
 		t.Fatal(err)
 	}
 	return []race{
-		{"a Dataplane whose mesh goes", remove(mesh("default")), put(web), "there is no mesh", 0},
-		{"a mesh into which a Dataplane comes", put(web), remove(mesh("default")), "", 0},
-		{"the last but one key", remove(secret(keyName(1), nil)), remove(secret(keyName(2), nil)), "last signing key", 2},
-		{"the same serial number twice", put(secret(keyName(3), newKey(t))), put(secret(keyName(3), newKey(t))), "another key", 4},
+		{"a Dataplane whose mesh goes", remove(cptest.Mesh("default")), put(web), "there is no mesh", 0},
+		{"a mesh into which a Dataplane comes", put(web), remove(cptest.Mesh("default")), "", 0},
+		{"the last but one key", remove(cptest.Secret(cptest.KeyName(1), nil)), remove(cptest.Secret(cptest.KeyName(2), nil)), "last signing key", 2},
+		{"the same serial number twice", put(cptest.Secret(cptest.KeyName(3), cptest.NewKey(t))), put(cptest.Secret(cptest.KeyName(3), cptest.NewKey(t))), "another key", 4},
 	}
 }
 
@@ -164,10 +153,10 @@ func TestWritesAreDecidedOnWhatIsThere(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			api := newServer(t)
-			if err := api.store.Write(t.Context(), store.Op{Put: secret(keyName(2), signingKey()), Expect: store.Absent}); err != nil {
+			if err := api.store.Write(t.Context(), store.Op{Put: cptest.Secret(cptest.KeyName(2), cptest.SigningKey()), Expect: store.Absent}); err != nil {
 				t.Fatal(err)
 			}
-			s := &lateStore{Store: api.store, late: func() {
+			s := &cptest.LateStore{Store: api.store, Late: func() {
 				if err := c.late(t.Context(), api.store); err != nil {
 					t.Error(err)
 				}
@@ -191,8 +180,8 @@ func TestConcurrentPuts(t *testing.T) {
 	for i := range 20 {
 		wg.Go(func() {
 			name := fmt.Sprintf("dp-%d", i%10)
-			if r := s.put("/meshes/default/dataplanes/"+name, dataplaneJSON(name, fmt.Sprintf("svc-%d", i))); r.status != 200 && r.status != 201 {
-				t.Errorf("%d %s", r.status, r.body)
+			if r := s.put("/meshes/default/dataplanes/"+name, dataplaneJSON(name, fmt.Sprintf("svc-%d", i))); r.Status != 200 && r.Status != 201 {
+				t.Errorf("%d %s", r.Status, r.Body)
 			}
 		})
 	}
@@ -214,7 +203,7 @@ func TestInternalErrors(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.handler = newAPI(settings.Default(), brokenStore{s.store}, s.log)
-	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 500, "Internal Server Error")
+	s.put(webPath, dataplaneJSON("web-1", "web")).WantProblem(t, 500, "Internal Server Error")
 	if !strings.Contains(s.log.String(), "no space left") {
 		t.Errorf("not in the log: %s", s.log)
 	}
@@ -225,7 +214,7 @@ func TestPanic(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.handler = newAPI(settings.Default(), nil, s.log)
-	s.put(webPath, dataplaneJSON("web-1", "web")).wantProblem(t, 500, "Internal Server Error")
+	s.put(webPath, dataplaneJSON("web-1", "web")).WantProblem(t, 500, "Internal Server Error")
 	if !strings.Contains(s.log.String(), "goroutine") {
 		t.Errorf("no stack in the log: %s", s.log)
 	}

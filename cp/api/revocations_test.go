@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"koguma/cp/cptest"
 	"koguma/token"
 )
 
@@ -14,7 +15,7 @@ const (
 	revocationList  = "dataplane-token-revocations-default"
 )
 
-func (s *server) revoke(ids ...string) response {
+func (s *server) revoke(ids ...string) cptest.Response {
 	s.t.Helper()
 	body := fmt.Sprintf(`{"mesh":"default","ids":["%s"]}`, strings.Join(ids, `","`))
 	return s.send(request{method: "POST", path: revocationsPath, body: body})
@@ -38,16 +39,16 @@ func TestRevoke(t *testing.T) {
 	} {
 		s := newServer(t)
 		if c.before != "" {
-			s.mustPut(secretPath(revocationList), strings.Replace(secretJSON(revocationList, []byte(c.before)), "{", `{"labels":{"k":"v"},`, 1))
+			s.mustPut(secretPath(revocationList), strings.Replace(cptest.SecretJSON(revocationList, []byte(c.before)), "{", `{"labels":{"k":"v"},`, 1))
 		}
-		if r := s.revoke(c.ids...); r.status != 200 || r.body != c.answer {
-			t.Errorf("%q and %q: %d %s, want %s", c.before, c.ids, r.status, r.body, c.answer)
+		if r := s.revoke(c.ids...); r.Status != 200 || r.Body != c.answer {
+			t.Errorf("%q and %q: %d %s, want %s", c.before, c.ids, r.Status, r.Body, c.answer)
 		}
 		if got := string(secretData(t, s.store, "default", revocationList)); got != c.after {
 			t.Errorf("%q and %q: the list is %q, want %q", c.before, c.ids, got, c.after)
 		}
-		if r := s.get(secretPath(revocationList)); c.before != "" && !strings.Contains(r.body, `"labels":{"k":"v"}`) {
-			t.Errorf("its labels are gone: %s", r.body)
+		if r := s.get(secretPath(revocationList)); c.before != "" && !strings.Contains(r.Body, `"labels":{"k":"v"}`) {
+			t.Errorf("its labels are gone: %s", r.Body)
 		}
 	}
 }
@@ -79,14 +80,14 @@ func TestRevokeAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			if r := s.revoke(fmt.Sprint("id-", i)); r.status != 200 {
-				t.Errorf("%d %s", r.status, r.body)
+			if r := s.revoke(fmt.Sprint("id-", i)); r.Status != 200 {
+				t.Errorf("%d %s", r.Status, r.Body)
 			}
 		})
 	}
 	wg.Wait()
-	if r := s.revoke("id-0"); r.body != `{"added":0,"total":50}` {
-		t.Error(r.body)
+	if r := s.revoke("id-0"); r.Body != `{"added":0,"total":50}` {
+		t.Error(r.Body)
 	}
 }
 
@@ -97,7 +98,7 @@ func TestRevokeRefusals(t *testing.T) {
 		return badInput{request{method: "POST", path: revocationsPath, body: body}, status, say}
 	}
 	put := func(list, say string) badInput {
-		return badInput{request{method: "PUT", path: secretPath(revocationList), body: secretJSON(revocationList, []byte(list))}, 400, say}
+		return badInput{request{method: "PUT", path: secretPath(revocationList), body: cptest.SecretJSON(revocationList, []byte(list))}, 400, say}
 	}
 	whole := sign(t, token.Claims{Mesh: "default"})
 	for _, row := range []badInput{
@@ -115,9 +116,9 @@ func TestRevokeRefusals(t *testing.T) {
 		{request{method: "PUT", path: secretPath(revocationList), body: strings.Repeat(" ", 8<<20) + "{}", chunked: true}, 413, "8 MiB"},
 	} {
 		r := s.send(row.request)
-		r.wantProblem(t, row.status, row.say)
-		if strings.Contains(r.body, whole) {
-			t.Errorf("the token is in the answer: %s", r.body)
+		r.WantProblem(t, row.status, row.say)
+		if strings.Contains(r.Body, whole) {
+			t.Errorf("the token is in the answer: %s", r.Body)
 		}
 	}
 	if len(s.contents()) != 2 {

@@ -6,55 +6,38 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"koguma/cp/cptest"
 	"koguma/policy"
-	"koguma/token"
 )
 
-func secretJSON(name string, data []byte) string {
-	return fmt.Sprintf(`{"type":"Secret","mesh":"default","name":%q,"data":%q}`, name, base64.StdEncoding.EncodeToString(data))
-}
-
 func secretPath(name string) string { return "/meshes/default/secrets/" + name }
-
-// keyName is the name of a signing key of the mesh "default".
-func keyName(serial any) string { return fmt.Sprintf("dataplane-token-signing-key-default-%v", serial) }
-
-func newKey(t *testing.T) []byte {
-	t.Helper()
-	pem, err := token.NewKeyPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem
-}
 
 // An administrator reads the content of an ordinary secret; that of a key nobody does; and a list has names only.
 func TestSecretReading(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.mustPut("/meshes/default", mtlsOn)
-	s.mustPut(secretPath("dataplane-token-revocations-default"), secretJSON("dataplane-token-revocations-default", []byte("some-jti")))
+	s.mustPut(secretPath("dataplane-token-revocations-default"), cptest.SecretJSON("dataplane-token-revocations-default", []byte("some-jti")))
 	for name, readable := range map[string]bool{
 		"dataplane-token-revocations-default": true,
 		"default.ca-builtin-cert-ca-1":        true,
 		"default.ca-builtin-key-ca-1":         false,
-		keyName(1):                            false,
+		cptest.KeyName(1):                     false,
 	} {
 		r := s.get(secretPath(name))
-		if r.status != 200 || !strings.Contains(r.body, name) || strings.Contains(r.body, `"data"`) != readable {
-			t.Errorf("GET %s: %d %s, its content readable: %v", name, r.status, r.body, readable)
+		if r.Status != 200 || !strings.Contains(r.Body, name) || strings.Contains(r.Body, `"data"`) != readable {
+			t.Errorf("GET %s: %d %s, its content readable: %v", name, r.Status, r.Body, readable)
 		}
 	}
 	for _, path := range []string{"/secrets", "/meshes/default/secrets"} {
 		r := s.get(path)
-		if r.status != 200 || !strings.Contains(r.body, `"total":4`) || strings.Contains(r.body, `"data"`) {
-			t.Errorf("GET %s: %d %s", path, r.status, r.body)
+		if r.Status != 200 || !strings.Contains(r.Body, `"total":4`) || strings.Contains(r.Body, `"data"`) {
+			t.Errorf("GET %s: %d %s", path, r.Status, r.Body)
 		}
 	}
 }
@@ -63,48 +46,48 @@ func TestSecretReading(t *testing.T) {
 func TestSigningKeySerials(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	second, third := newKey(t), newKey(t)
+	second, third := cptest.NewKey(t), cptest.NewKey(t)
 	for _, c := range []struct {
 		method, name string
 		data         []byte
 		status       int
 		say          string
 	}{
-		{"PUT", keyName(1), signingKey(), 200, ""}, // the same again
-		{"PUT", keyName(1), second, 409, "another key"},
-		{"PUT", keyName(3), third, 409, "number 2"},
-		{"PUT", keyName(0), second, 400, "serial number"},
-		{"PUT", keyName("02"), second, 400, "serial number"},
-		{"PUT", keyName("x"), second, 400, "serial number"},
-		{"PUT", keyName("-2"), second, 400, "serial number"},
-		{"PUT", keyName("0002"), second, 400, "serial number"},
+		{"PUT", cptest.KeyName(1), cptest.SigningKey(), 200, ""}, // the same again
+		{"PUT", cptest.KeyName(1), second, 409, "another key"},
+		{"PUT", cptest.KeyName(3), third, 409, "number 2"},
+		{"PUT", cptest.KeyName(0), second, 400, "serial number"},
+		{"PUT", cptest.KeyName("02"), second, 400, "serial number"},
+		{"PUT", cptest.KeyName("x"), second, 400, "serial number"},
+		{"PUT", cptest.KeyName("-2"), second, 400, "serial number"},
+		{"PUT", cptest.KeyName("0002"), second, 400, "serial number"},
 		{"PUT", "dataplane-token-signing-key-default", second, 400, "serial number"},
 		{"PUT", "dataplane-token-signing-key", second, 400, "serial number"},
-		{"PUT", keyName(2), smallKey(t), 400, "1024 bits"},
+		{"PUT", cptest.KeyName(2), smallKey(t), 400, "1024 bits"},
 		{"PUT", "dataplane-token-signing-key-other-2", second, 400, "dataplane-token-signing-key-default-"},
-		{"PUT", keyName(2), []byte("no key"), 400, "signing key"},
-		{"DELETE", keyName(1), nil, 409, "last signing key"},
-		{"PUT", keyName(2), second, 201, ""},
-		{"PUT", keyName(3), third, 201, ""},
-		{"DELETE", keyName(2), nil, 200, ""},
-		{"PUT", keyName(2), second, 409, "number 4"}, // lower than the newest
-		{"DELETE", keyName(1), nil, 200, ""},
-		{"DELETE", keyName(3), nil, 409, "rotate signing-key --mesh default"},
-		{"DELETE", keyName(9), nil, 404, keyName(9)},
-		{"PUT", keyName(4), second, 201, ""},
-		{"DELETE", keyName(4), nil, 200, ""},
-		{"PUT", keyName(4), second, 409, "number 5"}, // tokens are out that name the other 4
-		{"PUT", keyName(5), second, 201, ""},
+		{"PUT", cptest.KeyName(2), []byte("no key"), 400, "signing key"},
+		{"DELETE", cptest.KeyName(1), nil, 409, "last signing key"},
+		{"PUT", cptest.KeyName(2), second, 201, ""},
+		{"PUT", cptest.KeyName(3), third, 201, ""},
+		{"DELETE", cptest.KeyName(2), nil, 200, ""},
+		{"PUT", cptest.KeyName(2), second, 409, "number 4"}, // lower than the newest
+		{"DELETE", cptest.KeyName(1), nil, 200, ""},
+		{"DELETE", cptest.KeyName(3), nil, 409, "rotate signing-key --mesh default"},
+		{"DELETE", cptest.KeyName(9), nil, 404, cptest.KeyName(9)},
+		{"PUT", cptest.KeyName(4), second, 201, ""},
+		{"DELETE", cptest.KeyName(4), nil, 200, ""},
+		{"PUT", cptest.KeyName(4), second, 409, "number 5"}, // tokens are out that name the other 4
+		{"PUT", cptest.KeyName(5), second, 201, ""},
 	} {
 		before := s.contents()
-		r := s.send(request{method: c.method, path: secretPath(c.name), body: secretJSON(c.name, c.data)})
+		r := s.send(request{method: c.method, path: secretPath(c.name), body: cptest.SecretJSON(c.name, c.data)})
 		if c.status > 299 {
-			r.wantProblem(t, c.status, c.say)
+			r.WantProblem(t, c.status, c.say)
 			if diff := cmp.Diff(before, s.contents()); diff != "" {
 				t.Error(diff)
 			}
-		} else if r.status != c.status {
-			t.Errorf("%s %s: %d %s, want %d", c.method, c.name, r.status, r.body, c.status)
+		} else if r.Status != c.status {
+			t.Errorf("%s %s: %d %s, want %d", c.method, c.name, r.Status, r.Body, c.status)
 		}
 	}
 }
@@ -123,27 +106,27 @@ func smallKey(t *testing.T) []byte {
 func TestLastSigningKey(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	last := secretPath(keyName(1))
-	s.send(request{method: "DELETE", path: last}).wantProblem(t, 409, "--force")
-	s.send(request{method: "DELETE", path: last + "?force=false"}).wantProblem(t, 409, "--force")
-	if r := s.send(request{method: "DELETE", path: last + "?force=true"}); r.status != 200 {
-		t.Fatalf("%d %s", r.status, r.body)
+	last := secretPath(cptest.KeyName(1))
+	s.send(request{method: "DELETE", path: last}).WantProblem(t, 409, "--force")
+	s.send(request{method: "DELETE", path: last + "?force=false"}).WantProblem(t, 409, "--force")
+	if r := s.send(request{method: "DELETE", path: last + "?force=true"}); r.Status != 200 {
+		t.Fatalf("%d %s", r.Status, r.Body)
 	}
 	s.mustPut("/meshes/default", mtlsOn)
-	if r := s.get("/meshes/default/signing-keys"); !strings.Contains(r.body, `"total":0`) {
-		t.Errorf("a change of the mesh made a signing key: %s", r.body)
+	if r := s.get("/meshes/default/signing-keys"); !strings.Contains(r.Body, `"total":0`) {
+		t.Errorf("a change of the mesh made a signing key: %s", r.Body)
 	}
-	s.put(last, secretJSON(keyName(1), signingKey())).wantProblem(t, 409, "number 2")
-	s.mustPut(secretPath(keyName(2)), secretJSON(keyName(2), signingKey()))
+	s.put(last, cptest.SecretJSON(cptest.KeyName(1), cptest.SigningKey())).WantProblem(t, 409, "number 2")
+	s.mustPut(secretPath(cptest.KeyName(2)), cptest.SecretJSON(cptest.KeyName(2), cptest.SigningKey()))
 
-	s.send(request{method: "DELETE", path: secretPath(keyName(2)) + "?force=true"})
+	s.send(request{method: "DELETE", path: secretPath(cptest.KeyName(2)) + "?force=true"})
 	s.send(request{method: "DELETE", path: "/meshes/default"})
 	if left := s.contents(); len(left) != 0 {
 		t.Errorf("the mesh left %v", left)
 	}
 	s.mustPut("/meshes/default", `{"type":"Mesh","name":"default"}`)
-	if r := s.get(last); r.status != 200 {
-		t.Errorf("a new mesh of an old name has no key: %d %s", r.status, r.body)
+	if r := s.get(last); r.Status != 200 {
+		t.Errorf("a new mesh of an old name has no key: %d %s", r.Status, r.Body)
 	}
 }
 
@@ -152,7 +135,7 @@ func TestForceQuery(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.mustPut(webPath, dataplaneJSON("web-1", "web"))
-	s.mustPut(secretPath("s"), secretJSON("s", []byte("x")))
+	s.mustPut(secretPath("s"), cptest.SecretJSON("s", []byte("x")))
 	before := s.contents()
 	for path, say := range map[string]string{
 		webPath + "?force=true":            "no query parameters",
@@ -162,14 +145,14 @@ func TestForceQuery(t *testing.T) {
 		secretPath("s") + "?force=true&x=": "force, true or false",
 		secretPath("s") + "?dry-run=true":  "force, true or false",
 	} {
-		s.send(request{method: "DELETE", path: path}).wantProblem(t, 400, say)
+		s.send(request{method: "DELETE", path: path}).WantProblem(t, 400, say)
 	}
-	s.send(request{method: "PUT", path: secretPath("s") + "?force=true", body: secretJSON("s", []byte("y"))}).wantProblem(t, 400, "query")
+	s.send(request{method: "PUT", path: secretPath("s") + "?force=true", body: cptest.SecretJSON("s", []byte("y"))}).WantProblem(t, 400, "query")
 	if diff := cmp.Diff(before, s.contents()); diff != "" {
 		t.Error(diff)
 	}
-	if r := s.send(request{method: "DELETE", path: secretPath("s") + "?force=true"}); r.status != 200 {
-		t.Errorf("a secret that nobody needs: %d %s", r.status, r.body)
+	if r := s.send(request{method: "DELETE", path: secretPath("s") + "?force=true"}); r.Status != 200 {
+		t.Errorf("a secret that nobody needs: %d %s", r.Status, r.Body)
 	}
 }
 
@@ -180,13 +163,13 @@ func TestCASecrets(t *testing.T) {
 	s.mustPut("/meshes/default", mtlsOn)
 	cert, key := policy.CACertName("default", "ca-1"), policy.CAKeyName("default", "ca-1")
 	for _, name := range []string{cert, key} {
-		s.put(secretPath(name), secretJSON(name, []byte("x"))).wantProblem(t, 400, "makes the secrets")
-		s.send(request{method: "DELETE", path: secretPath(name)}).wantProblem(t, 400, "disable mTLS first")
+		s.put(secretPath(name), cptest.SecretJSON(name, []byte("x"))).WantProblem(t, 400, "makes the secrets")
+		s.send(request{method: "DELETE", path: secretPath(name)}).WantProblem(t, 400, "disable mTLS first")
 	}
-	s.put(secretPath("default.ca-builtin-key-ca-2"), secretJSON("default.ca-builtin-key-ca-2", []byte("x"))).wantProblem(t, 400, "makes the secrets")
+	s.put(secretPath("default.ca-builtin-key-ca-2"), cptest.SecretJSON("default.ca-builtin-key-ca-2", []byte("x"))).WantProblem(t, 400, "makes the secrets")
 	s.mustPut("/meshes/default", `{"type":"Mesh","name":"default"}`)
-	if r := s.send(request{method: "DELETE", path: secretPath(key)}); r.status != 200 {
-		t.Errorf("unused, but not deleted: %d %s", r.status, r.body)
+	if r := s.send(request{method: "DELETE", path: secretPath(key)}); r.Status != 200 {
+		t.Errorf("unused, but not deleted: %d %s", r.Status, r.Body)
 	}
 }
 
@@ -210,13 +193,13 @@ func TestCanary(t *testing.T) {
 		{method: "PUT", path: secretPath("s"), body: "type: Secret\nmesh: default\nname: s\ndata: " + canary, contentType: "application/yaml"},
 		{method: "PUT", path: secretPath("s"), body: "type: Secret\nmesh: default\nname: s\ndata: !!binary " + canary, contentType: "application/yaml"},
 		{method: "PUT", path: secretPath("t"), body: quoted(`"` + encoded + `"`)},
-		{method: "PUT", path: secretPath(keyName(2)), body: secretJSON(keyName(2), []byte(canary))},
-		{method: "PUT", path: secretPath(keyName(2)), body: secretJSON(keyName(2), []byte("-----BEGIN RSA PRIVATE KEY-----\n"+canary+"\n-----END RSA PRIVATE KEY-----\n"))},
+		{method: "PUT", path: secretPath(cptest.KeyName(2)), body: cptest.SecretJSON(cptest.KeyName(2), []byte(canary))},
+		{method: "PUT", path: secretPath(cptest.KeyName(2)), body: cptest.SecretJSON(cptest.KeyName(2), []byte("-----BEGIN RSA PRIVATE KEY-----\n"+canary+"\n-----END RSA PRIVATE KEY-----\n"))},
 		{method: "GET", path: "/secrets"},
 		{method: "GET", path: "/config"},
 		{method: "DELETE", path: secretPath("s")},
 	} {
-		seen = append(seen, s.send(r).body)
+		seen = append(seen, s.send(r).Body)
 	}
 	seen = append(seen, s.log.String())
 	for _, text := range seen {
@@ -234,13 +217,13 @@ func TestTokenIsNotKept(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	r := s.send(request{method: "POST", path: "/tokens/dataplane", body: `{"mesh":"default","validFor":"1h"}`})
-	for _, part := range strings.Split(r.body, ".") {
+	for _, part := range strings.Split(r.Body, ".") {
 		if strings.Contains(s.log.String(), part) {
 			t.Errorf("the token is in the log: %s", s.log)
 		}
 	}
 	for what, text := range s.contents() {
-		if strings.Contains(text, r.body) {
+		if strings.Contains(text, r.Body) {
 			t.Errorf("the token is kept in %s", what)
 		}
 	}

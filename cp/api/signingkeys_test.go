@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"koguma/cp/cptest"
 	"koguma/cp/settings"
 	"koguma/policy"
 	"koguma/store"
@@ -19,12 +20,12 @@ func (s *server) signingKeys() string {
 	var list struct {
 		Items []policy.SigningKey `json:"items"`
 	}
-	if err := policy.DecodeOpen([]byte(s.get(keysPath).body), &list); err != nil {
+	if err := policy.DecodeOpen([]byte(s.get(keysPath).Body), &list); err != nil {
 		s.t.Fatal(err)
 	}
 	var text []string
 	for _, k := range list.Items {
-		if k.Name != keyName(k.Serial) || k.CreationTime.IsZero() {
+		if k.Name != cptest.KeyName(k.Serial) || k.CreationTime.IsZero() {
 			s.t.Errorf("key %+v", k)
 		}
 		text = append(text, strings.TrimSpace(fmt.Sprintf("%d %s", k.Serial, map[bool]string{true: "*"}[k.Signs])))
@@ -47,18 +48,18 @@ func TestMakeSigningKey(t *testing.T) {
 		{`{"after":7}`, 201, `"serial":4`, "1 2 3 4 *"},
 	} {
 		r := s.send(request{method: "POST", path: keysPath, body: step.body})
-		if r.status != step.status || !strings.Contains(r.body, step.serial) {
-			t.Errorf("%s: %d %s, want %d %s", step.body, r.status, r.body, step.status, step.serial)
+		if r.Status != step.status || !strings.Contains(r.Body, step.serial) {
+			t.Errorf("%s: %d %s, want %d %s", step.body, r.Status, r.Body, step.status, step.serial)
 		}
-		if strings.Contains(r.body, `"data"`) || strings.Contains(r.body, "KEY") {
-			t.Errorf("there is a key in the answer: %s", r.body)
+		if strings.Contains(r.Body, `"data"`) || strings.Contains(r.Body, "KEY") {
+			t.Errorf("there is a key in the answer: %s", r.Body)
 		}
 		if got := s.signingKeys(); got != step.then {
 			t.Errorf("%s: keys %s, want %s", step.body, got, step.then)
 		}
 	}
-	if r := s.get(keysPath + "?size=1&offset=1&name=signing"); !strings.Contains(r.body, `"total":4`) || !strings.Contains(r.body, `"serial":2`) || !strings.Contains(r.body, "offset=k") {
-		t.Errorf("a page of it: %s", r.body)
+	if r := s.get(keysPath + "?size=1&offset=1&name=signing"); !strings.Contains(r.Body, `"total":4`) || !strings.Contains(r.Body, `"serial":2`) || !strings.Contains(r.Body, "offset=k") {
+		t.Errorf("a page of it: %s", r.Body)
 	}
 	if !strings.Contains(s.log.String(), "kid=2 created=true") {
 		t.Error("not in the audit log")
@@ -70,7 +71,7 @@ func TestOddSerials(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	for _, serial := range []any{"02", "+3", "-4", "0", "5x", ""} {
-		if err := s.store.Write(t.Context(), store.Op{Put: secret(keyName(serial), signingKey()), Expect: store.Absent}); err != nil {
+		if err := s.store.Write(t.Context(), store.Op{Put: cptest.Secret(cptest.KeyName(serial), cptest.SigningKey()), Expect: store.Absent}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,8 +87,8 @@ func TestMakeSigningKeyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			if r := s.send(request{method: "POST", path: keysPath, body: `{"after":1}`}); !strings.Contains(r.body, `"serial":2`) {
-				t.Errorf("%d %s", r.status, r.body)
+			if r := s.send(request{method: "POST", path: keysPath, body: `{"after":1}`}); !strings.Contains(r.Body, `"serial":2`) {
+				t.Errorf("%d %s", r.Status, r.Body)
 			}
 		})
 	}
@@ -110,12 +111,12 @@ func TestMakeSigningKeyRefusals(t *testing.T) {
 		{request{method: "GET", path: keysPath, peer: "192.168.0.9:40000"}, 403, "administrators"},
 		{request{method: "POST", path: keysPath, body: `{}`, peer: "192.168.0.9:40000"}, 403, "administrators"},
 	} {
-		s.send(row.request).wantProblem(t, row.status, row.say)
+		s.send(row.request).WantProblem(t, row.status, row.say)
 	}
 	if got := s.signingKeys(); got != "1 *" {
 		t.Errorf("keys %s", got)
 	}
 	closed := newServer(t, func(c *settings.Config) { c.APIServer.ReadOnly = true })
-	closed.send(request{method: "POST", path: keysPath, body: `{}`}).wantProblem(t, 405, "POST")
-	closed.send(request{method: "POST", path: revocationsPath, body: `{"mesh":"default","ids":["a"]}`}).wantProblem(t, 405, "POST")
+	closed.send(request{method: "POST", path: keysPath, body: `{}`}).WantProblem(t, 405, "POST")
+	closed.send(request{method: "POST", path: revocationsPath, body: `{"mesh":"default","ids":["a"]}`}).WantProblem(t, 405, "POST")
 }

@@ -1,12 +1,11 @@
 package registry_test
 
 import (
-	"context"
 	"strings"
-	"sync"
 	"testing"
 
 	"koguma/certs"
+	"koguma/cp/cptest"
 	"koguma/cp/registry"
 	"koguma/cp/settings"
 	"koguma/policy"
@@ -22,18 +21,6 @@ func firstKey(t *testing.T, s store.Store) []byte {
 		t.Fatal(err)
 	}
 	return r.(*policy.Secret).Data
-}
-
-// lateStore lets somebody write when the next Write is already decided upon.
-type lateStore struct {
-	store.Store
-	once sync.Once
-	late func()
-}
-
-func (s *lateStore) Write(ctx context.Context, ops ...store.Op) error {
-	s.once.Do(s.late)
-	return s.Store.Write(ctx, ops...)
 }
 
 // The mesh that is there from the first start on has a signing key, and a second start leaves both as they are.
@@ -74,7 +61,7 @@ func TestCPAuthorityIsOne(t *testing.T) {
 	s := store.NewMemory()
 	defer s.Close()
 	var first *certs.CA
-	late := &lateStore{Store: s, late: func() {
+	late := &cptest.LateStore{Store: s, Late: func() {
 		var err error
 		if first, err = registry.LoadCPAuthority(t.Context(), s); err != nil {
 			t.Error(err)
