@@ -38,7 +38,7 @@ func edges() map[string][]string {
 		"cp/cptest":       {"store", "token", "policy"}, // what tests of several rooms of cp need
 		"certs/certstest": nil,                          // bad certificates, and judges that know nothing of ours
 
-		"cmd/kuma-cp": {"cp", "cp/settings", "systemd"},
+		"cmd/kuma-cp": {"cp", "cp/settings", "systemd", "doctor"},
 		"cmd/kuma-dp": {"agent", "systemd", "token", "policy", "doctor"},
 		"cmd/kumactl": {"policy", "token", "doctor"},
 	}

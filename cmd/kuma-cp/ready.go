@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"koguma/cp/settings"
+	"koguma/doctor"
 )
 
 func newReadyCommand() *cobra.Command {
@@ -48,25 +46,10 @@ func newReadyCommand() *cobra.Command {
 
 // ready writes what the diagnostics server says, or returns it as the error if that is no.
 func ready(ctx context.Context, address string, w io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/ready", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := new(http.Transport).RoundTrip(req) // by no proxy
+	answer, err := doctor.AskReady(ctx, address)
 	if err != nil {
 		return fmt.Errorf("%s, where diagnostics should be, does not answer: %w; is kuma-cp running, with the same settings?",
 			address, err)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(strings.TrimSpace(string(text)))
-	}
-	_, err = w.Write(text)
-	return err
+	return answer.WriteReady(w)
 }

@@ -2,19 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"koguma/agent"
+	"koguma/doctor"
 )
 
 func newReadyCommand() *cobra.Command {
@@ -49,24 +46,9 @@ Where several agents run, each needs a port that was chosen, for run and for rea
 
 // ready writes what the agent says, or returns it as the error if that is no.
 func ready(ctx context.Context, address string, w io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/ready", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := new(http.Transport).RoundTrip(req) // by no proxy
+	answer, err := doctor.AskReady(ctx, address)
 	if err != nil {
 		return fmt.Errorf("no agent answers at %s: %w; is kuma-dp running, and with this --readiness-port?", address, err)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(strings.TrimSpace(string(text)))
-	}
-	_, err = w.Write(text)
-	return err
+	return answer.WriteReady(w)
 }

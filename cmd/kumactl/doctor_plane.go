@@ -181,15 +181,11 @@ func (d *diagnosis) askReady(ctx context.Context) doctor.Check {
 	}
 	ctx, cancel := context.WithTimeout(ctx, doctor.Patience)
 	defer cancel()
-	url := "http://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/ready"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return doctor.Skip(name, "%v", err)
-	}
-	answer, err := doctor.Ask(&http.Transport{DisableKeepAlives: true}, req)
+	address := net.JoinHostPort(host, strconv.Itoa(port))
+	answer, err := doctor.AskReady(ctx, address)
 	switch {
 	case err != nil:
-		return doctor.Skip(name, "%s; %s cannot be asked: %v", d.setting.Store.Type, url, err)
+		return doctor.Skip(name, "%s; http://%s/ready cannot be asked: %v", d.setting.Store.Type, address, err)
 	case answer.StatusCode != http.StatusOK:
 		return doctor.Bad(name, "%s; %s", d.setting.Store.Type, answer.Text).Fix("look at the log of kuma-cp, and at its store")
 	}
