@@ -57,9 +57,9 @@ type subscription struct {
 	again   bool // ask, even if there is nothing new
 }
 
-// begin opens a stream to a control plane with a token, and returns when the control plane has let the proxy in. It asks for nothing but
-// the clusters, which are always answered, and touches no state: there may be another stream, which goes on. The new one
-// ends with ctx, which cancel ends when it is closed or does not come about.
+// begin opens a stream to a control plane with a token, and returns when the control plane has let the proxy in. It asks for
+// nothing but the clusters, which are always answered, and touches no state: there may be another stream, which goes on. The new
+// one ends with ctx, which cancel ends when it is closed or does not come about.
 func (a *Agent) begin(ctx context.Context, cancel func(), cp *controlPlane, held token.Held) (_ *upstream, err error) {
 	u := &upstream{agent: a, cp: cp, token: held, retry: newBackoff(time.Second, time.Minute), close: cancel,
 		responses: make(chan *discoveryv3.DiscoveryResponse), failed: make(chan error, 1)}

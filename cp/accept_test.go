@@ -225,7 +225,7 @@ func TestTokenRows(t *testing.T) {
 
 func refusals(check string) string { return fmt.Sprintf("koguma_refusals_total{check=%q}", check) }
 
-// Row 43: no token at all, and two of them.
+// No token at all, and two of them.
 func TestTokenCount(t *testing.T) {
 	t.Parallel()
 	p := start(t)

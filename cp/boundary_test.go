@@ -199,8 +199,8 @@ func TestNameIsNotTakenOverInARace(t *testing.T) {
 	}
 }
 
-// Row 35: a live proxy whose Dataplane is edited beyond its token is let go at once, with no certificate for what it may
-// not be, and nobody else is. Row 36: one that is edited within its token stays.
+// A live proxy whose Dataplane is edited beyond its token is let go at once, with no certificate for what it may not be, and
+// nobody else is. One that is edited within its token stays.
 func TestEditBeyondToken(t *testing.T) {
 	t.Parallel()
 	p := start(t)

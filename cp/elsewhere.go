@@ -144,8 +144,8 @@ func (r *reconciler) hearOf(key policy.Key, now, waiting map[string]bool, leaver
 	}
 }
 
-// share sees to a proxy that is known here and elsewhere. The newest stream is the one that counts; what was known by the other still
-// holds.
+// share sees to a proxy that is known here and elsewhere. The newest stream is the one that counts; what was known by the other
+// still holds.
 func (r *reconciler) share(mine *session, o *sighting, peer string) {
 	if mine.delivery.inherit(o.Uses) {
 		r.roll.touch(mine.key)
@@ -221,7 +221,8 @@ func (r *reconciler) suppose(waiting map[string]bool) {
 	}
 }
 
-// undeafen takes in who takes mTLS at other control planes, in a mesh that is coming under it. It reports whether there was anybody.
+// undeafen takes in who takes mTLS at other control planes, in a mesh that is coming under it. It reports whether there was
+// anybody.
 func (r *reconciler) undeafen(m *meshIndex) bool {
 	any := false
 	for name := range m.deaf {

@@ -80,8 +80,8 @@ func TestGoodbyeElsewhere(t *testing.T) {
 	})
 }
 
-// A proxy that leaves one control plane in good order, but for another, and vanishes there, has the usual time to come back. One that
-// leaves, and whose control plane goes with it, is gone.
+// A proxy that leaves one control plane in good order, but for another, and vanishes there, has the usual time to come back. One
+// that leaves, and whose control plane goes with it, is gone.
 func TestGoodbyeAndLost(t *testing.T) {
 	t.Parallel()
 	inFleet(t, 2, func(t *testing.T, f *fleet) {

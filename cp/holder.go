@@ -10,8 +10,8 @@ import (
 	"koguma/policy"
 )
 
-// holder is a proxy that has a certificate of the mesh, or verifies those of others, as far as is known; or those of a control plane
-// that does not say which it has.
+// holder is a proxy that has a certificate of the mesh, or verifies those of others, as far as is known; or those of a control
+// plane that does not say which it has.
 type holder struct {
 	name      string
 	living    []policy.IssuedCertificate // that it has, by the ledger

@@ -10,8 +10,8 @@ import (
 // mostRefused is how many refusals are remembered.
 const mostRefused = 100
 
-// recentRefusals remembers the newest refusals that the log has a line for, which bounds how fast they come. The zero value is ready
-// to use; nil remembers nothing.
+// recentRefusals remembers the newest refusals that the log has a line for, which bounds how fast they come. The zero value is
+// ready to use; nil remembers nothing.
 type recentRefusals struct {
 	mu  sync.Mutex
 	all []gui.Refusal

@@ -18,7 +18,7 @@ import (
 	"koguma/xds"
 )
 
-// Row 45: a thousand bad tokens a second from one peer are all refused, and are a line a second in the log that says how
+// A thousand bad tokens a second from one peer are all refused, and are a line a second in the log that says how
 // many there were; good proxies come in meanwhile, and another peer has its own line.
 func TestFloodOfBadTokens(t *testing.T) {
 	t.Parallel()

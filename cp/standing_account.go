@@ -9,7 +9,8 @@ import (
 	"koguma/xds"
 )
 
-// standingAccount is an [explain.Standing] as one control plane tells another. Of the views it has what [explain.Explainer] looks at.
+// standingAccount is an [explain.Standing] as one control plane tells another. Of the views it has what [explain.Explainer]
+// looks at.
 type standingAccount struct {
 	Connected bool             `json:"connected,omitempty"`
 	Ending    endingAccount    `json:"ending"`

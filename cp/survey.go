@@ -33,8 +33,8 @@ func (r *reconciler) retired(key policy.Key) {
 const ledgerLag = 10 * time.Second
 
 // heard is what is known of the proxies of a mesh, by name, from their streams here and at other control planes: the newest of
-// each. Those that have gone, and have nothing that lives, are forgotten: whoever left in good order, wherever that was, has none by
-// the ledger.
+// each. Those that have gone, and have nothing that lives, are forgotten: whoever left in good order, wherever that was, has
+// none by the ledger.
 func (r *reconciler) heard(mesh string, living map[string][]policy.IssuedCertificate) map[string]heard {
 	last := r.roll.of(mesh)
 	r.mu.Lock()

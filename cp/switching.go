@@ -99,7 +99,8 @@ func (r *reconciler) awaitSilence(mesh string) {
 	r.turnOffSoon(m)
 }
 
-// turnOffSoon has mTLS be off soon in a mesh where it is to be off, if nobody dials under it any more, here or at other control planes.
+// turnOffSoon has mTLS be off soon in a mesh where it is to be off, if nobody dials under it any more, here or at other control
+// planes.
 func (r *reconciler) turnOffSoon(m *meshIndex) {
 	if m.next == nil || m.settling || len(m.speaking) > 0 || !r.roll.plain(m.next.Name, m.next.Version) {
 		return

@@ -3,8 +3,8 @@ package policy
 import "fmt"
 
 // MaxMatchers bounds what a proxy compares the certificate of a peer with at one inbound: services and tags, each counted
-// wherever it stands. What is denied stands with each of those who are let in and from whom it is taken, so a hundred of these and a
-// hundred tags that are denied are ten thousand.
+// wherever it stands. What is denied stands with each of those who are let in and from whom it is taken, so a hundred of these
+// and a hundred tags that are denied are ten thousand.
 const MaxMatchers = 5000
 
 // matchers is what the source alone comes to, without exceptions.

@@ -22,9 +22,9 @@ func parseOne(data []byte, size int) (Resource, error) {
 }
 
 // ParseAll reads all resources of a file: JSON, or YAML documents separated by lines of ---, each by the rules of
-// [Decode] but of at most [MaxSecret], because it may be a Secret. With vars, {{ name }} stands for the value of that name, which becomes one scalar of the type that the
-// field has, whatever it contains; a name without a value, and a value that is not used, are errors. Where vars is
-// nil, {{ name }} means nothing.
+// [Decode] but of at most [MaxSecret], because it may be a Secret. With vars, {{ name }} stands for the value of that name, which
+// becomes one scalar of the type that the field has, whatever it contains; a name without a value, and a value that is not used,
+// are errors. Where vars is nil, {{ name }} means nothing.
 func ParseAll(data []byte, vars map[string]string) ([]Resource, error) {
 	docs, err := fillDocuments(data, vars, MaxSecret, true)
 	if err != nil {

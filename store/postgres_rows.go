@@ -32,7 +32,8 @@ SELECT current_setting('transaction_read_only')::boolean, v.version, v.origin, v
 FROM v LEFT JOIN resources r ON r.version > CASE WHEN v.whole THEN 0 ELSE $1 END
 ORDER BY r.type, r.mesh, r.name`
 
-// readNews reads what is newer than since, or all there is, and opens it with keys. A standby, which has nothing to say, is an error.
+// readNews reads what is newer than since, or all there is, and opens it with keys. A standby, which has nothing to say, is an
+// error.
 func readNews(ctx context.Context, q querier, since mark, keys *Keys) (news, error) {
 	rows, err := q.Query(ctx, selectNews, int64(since.version), since.origin)
 	if err != nil {

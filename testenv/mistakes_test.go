@@ -14,8 +14,8 @@ import (
 )
 
 // Each script of testdata/mistakes makes a mistake, sees its code, and mostly mends it with the command that was printed. There
-// is one control plane for all, known to kumactl as shared, at $API and $DP, in the folder $SHARED, and an Envoy that does nothing. dp.yaml is a
-// Dataplane of the service web, whose name is in $NAME. Beside the verbs of testscript there is
+// is one control plane for all, known to kumactl as shared, at $API and $DP, in the folder $SHARED, and an Envoy that does
+// nothing. dp.yaml is a Dataplane of the service web, whose name is in $NAME. Beside the verbs of testscript there is
 //
 //	mistake CODE         the last command printed the code, its cause, and what to do next
 //	next N [ARG...]      run the command that it printed as number N; the args take the place of the three dots

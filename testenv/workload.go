@@ -24,8 +24,8 @@ func (w *Workload) URL(path string) string { return "http://" + w.listener.Addr(
 // Close ends the workload and all its connections.
 func (w *Workload) Close() error { return w.close() }
 
-// ServeHTTP starts an HTTP server, of both versions, that greets under its name at every path, but at /stream sends a line every 50 ms for
-// as long as somebody reads.
+// ServeHTTP starts an HTTP server, of both versions, that greets under its name at every path, but at /stream sends a line every
+// 50 ms for as long as somebody reads.
 func ServeHTTP(name string) (*Workload, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

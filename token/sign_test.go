@@ -233,7 +233,7 @@ func TestSecretsStayHidden(t *testing.T) {
 	}
 }
 
-// Row 43: one value, bare or with one "Bearer ".
+// One value, bare or with one "Bearer ".
 func TestFromMetadata(t *testing.T) {
 	t.Parallel()
 	raw := string(signed(t, goodHeader, goodClaims))

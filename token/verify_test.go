@@ -223,7 +223,7 @@ type failing struct{ err error }
 
 func (f failing) Key(string, string) (*rsa.PublicKey, error) { return nil, f.err }
 
-// Row 35: a token is revoked by its jti, or by the hash of its text if it has none, or none that a list could name.
+// A token is revoked by its jti, or by the hash of its text if it has none, or none that a list could name.
 func TestVerifyRevoked(t *testing.T) {
 	t.Parallel()
 	named := signed(t, goodHeader, goodClaims)

@@ -78,9 +78,9 @@ func noted(rbac, key string) *accesslogv3.AccessLogFilter {
 	}}
 }
 
-// toAgent is the access log that goes to the agent. Each entry is sent at once: a buffer is full with its first entry. Envoy's timer, which would fire every second
-// for each of its workers, has nothing to do then. An agent that does not read is no reason for Envoy to wait or to grow:
-// it drops entries, and counts them in access_logs.grpc_access_log.logs_dropped.
+// toAgent is the access log that goes to the agent. Each entry is sent at once: a buffer is full with its first entry. Envoy's
+// timer, which would fire every second for each of its workers, has nothing to do then. An agent that does not read is no reason
+// for Envoy to wait or to grow: it drops entries, and counts them in access_logs.grpc_access_log.logs_dropped.
 func toAgent(service string, filter *accesslogv3.AccessLogFilter) []*accesslogv3.AccessLog {
 	config := pack(&grpcv3.TcpGrpcAccessLogConfig{CommonConfig: &grpcv3.CommonGrpcAccessLogConfig{
 		LogName:             service,

@@ -20,10 +20,10 @@ const maxChains = 128
 // inboundListener is the listener of an inbound.
 //
 // Under mTLS it has a filter chain for each service that is let in, with all that lets that service in, chosen by the SNI
-// with which that service's proxies dial. So a change of the permission touches the connections of those sources only whom it concerns: Envoy
-// drains a chain that goes, and leaves alone those that stay. The default chain and that of a source are renewed when
-// something was taken back from that source. The chains lead nowhere that the default chain does not:
-// each judges by certificate, and a peer that dials with another name or none is judged by the default chain.
+// with which that service's proxies dial. So a change of the permission touches the connections of those sources only whom it
+// concerns: Envoy drains a chain that goes, and leaves alone those that stay. The default chain and that of a source are renewed
+// when something was taken back from that source. The chains lead nowhere that the default chain does not: each judges by
+// certificate, and a peer that dials with another name or none is judged by the default chain.
 func (b *Builder) inboundListener(v *View, in *Inbound) named {
 	name := inboundName(in.Listen)
 	return named{name, func() proto.Message {

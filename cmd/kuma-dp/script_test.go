@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs testdata/script. Each script finds tokens in its directory: good is for the Dataplane web-1 of mesh
-// default, expired was, and other is for another mesh. expired.pem is a CA that was one, and ca.key its key. Nobody listens at the address of the control plane.
+// default, expired was, and other is for another mesh. expired.pem is a CA that was one, and ca.key its key. Nobody listens at
+// the address of the control plane.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	keyPEM, err := token.NewKeyPEM()

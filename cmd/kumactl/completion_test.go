@@ -23,7 +23,8 @@ func completing(t *testing.T, config string) func(args ...string) string {
 	}
 }
 
-// The shell is offered what there is: commands, words, and the names that the control plane knows. What could not be a name is none.
+// The shell is offered what there is: commands, words, and the names that the control plane knows. What could not be a name is
+// none.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	page := func(items string) string { return `{"total":2,"items":[` + items + `],"next":null}` }

@@ -149,8 +149,8 @@ func (cfg *config) check() error {
 	return nil
 }
 
-// lockFile waits until nobody else has the lock, for so long at most. The file that stands for it stays: who removed it could remove
-// that of somebody who waits.
+// lockFile waits until nobody else has the lock, for so long at most. The file that stands for it stays: who removed it could
+// remove that of somebody who waits.
 func lockFile(path string, most time.Duration) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {

@@ -88,8 +88,8 @@ func TestTokenInAPath(t *testing.T) {
 	}
 }
 
-// Who may change nothing and keeps trying has a line a second, which says how many attempts had none, whatever it tries. Others have
-// theirs, and what an administrator does has one each.
+// Who may change nothing and keeps trying has a line a second, which says how many attempts had none, whatever it tries. Others
+// have theirs, and what an administrator does has one each.
 func TestRefusedChangesDoNotFillTheLog(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -25,8 +25,8 @@ func directives(t *testing.T, file string) map[string]string {
 	return all
 }
 
-// A proxy that is stopped has the time to drain, and its agent is the one that stops its Envoy. Its token is followed, and not copied
-// at the start. Both programs say when they are ready, have no rights, and are the only ones that write where they do.
+// A proxy that is stopped has the time to drain, and its agent is the one that stops its Envoy. Its token is followed, and not
+// copied at the start. Both programs say when they are ready, have no rights, and are the only ones that write where they do.
 func TestUnits(t *testing.T) {
 	t.Parallel()
 	dp := directives(t, "kuma-dp@.service")

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Check goes through all commands of a program. Each says in one line what it does, and in some more what that is and what it is for,
-// and has an example, which is a command line that it would take. program makes the program anew.
+// Check goes through all commands of a program. Each says in one line what it does, and in some more what that is and what it is
+// for, and has an example, which is a command line that it would take. program makes the program anew.
 func Check(t *testing.T, program func() *cobra.Command) {
 	t.Helper()
 	walk(program(), func(cmd *cobra.Command) {
@@ -86,8 +86,8 @@ func try(root *cobra.Command, words []string) (path string, err error) {
 	return cmd.CommandPath(), errors.Join(cmd.ValidateArgs(cmd.Flags().Args()), cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups())
 }
 
-// Offered is what a shell offers after these words, the last of which has only begun, without descriptions, of what begins so; and whether it offers
-// files, too.
+// Offered is what a shell offers after these words, the last of which has only begun, without descriptions, of what begins so;
+// and whether it offers files, too.
 func Offered(t *testing.T, run func(args ...string) (stdout string), words ...string) (offered []string, files bool) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(run(slices.Insert(words, 0, cobra.ShellCompNoDescRequestCmd)...)), "\n")

@@ -3,8 +3,8 @@
 // expression of the dashboard is evaluated. Then something goes wrong, the alert that is about it fires, and nothing else does; it
 // is mended, and the alert is over.
 //
-// An expression that cannot be evaluated, an alert that does not come, that comes without a reason, or stays, end the drill with the
-// code 1. It is to be run from the root of the repository.
+// An expression that cannot be evaluated, an alert that does not come, that comes without a reason, or stays, end the drill with
+// the code 1. It is to be run from the root of the repository.
 package main
 
 import (
