@@ -104,13 +104,13 @@ func (l Listener) Holder() (Process, bool) {
 			continue
 		}
 		pid, _ := strconv.Atoi(strings.Split(fd, "/")[2])
-		return ProcessOf(pid)
+		return processOf(pid)
 	}
 	return Process{}, false
 }
 
-// ProcessOf is the process with this id.
-func ProcessOf(pid int) (Process, bool) {
+// processOf is the process with this id.
+func processOf(pid int) (Process, bool) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	text, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {

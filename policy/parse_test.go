@@ -215,15 +215,12 @@ func TestKinds(t *testing.T) {
 		if got, ok := policy.KindOf(k.Type); !ok || got != k {
 			t.Errorf("KindOf(%s) is %+v, %v", k.Type, got, ok)
 		}
-		if got, ok := policy.KindAt(k.Path); !ok || got != k {
-			t.Errorf("KindAt(%s) is %+v, %v", k.Path, got, ok)
-		}
 		if r := policy.New(k.Type); r == nil || r.Metadata().Type != k.Type {
 			t.Errorf("New(%s) is %v", k.Type, r)
 		}
 	}
-	if _, ok := policy.KindAt("mesh"); ok {
-		t.Error("there is a kind at mesh")
+	if _, ok := policy.KindOf("mesh"); ok {
+		t.Error("there is a kind called mesh")
 	}
 	if r := policy.New("mesh"); r != nil {
 		t.Errorf("New of an unknown type is %v", r)

@@ -117,14 +117,9 @@ func TypesInMesh() []Type {
 }
 
 // KindOf is the kind of that type.
-func KindOf(t Type) (Kind, bool) { return kindBy(func(k Kind) bool { return k.Type == t }) }
-
-// KindAt is the kind with that segment of a REST path.
-func KindAt(path string) (Kind, bool) { return kindBy(func(k Kind) bool { return k.Path == path }) }
-
-func kindBy(is func(Kind) bool) (Kind, bool) {
+func KindOf(t Type) (Kind, bool) {
 	for _, k := range Kinds() {
-		if is(k) {
+		if k.Type == t {
 			return k, true
 		}
 	}
