@@ -21,7 +21,7 @@ type Confidant interface {
 }
 
 const (
-	// MostPairs bounds how many pairs are listed, mostTrials how many are looked at, and mostRemedies for how many it is
+	// MostPairs bounds how many pairs are listed, MostTrials how many are looked at, and mostRemedies for how many it is
 	// looked which permission would help: everybody may ask.
 	MostPairs    = 100
 	MostTrials   = 1000
