@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,10 +16,7 @@ func (c *cli) deleteCommand() *cobra.Command {
 	var mesh string
 	var force, dryRun bool
 	var wait waiting
-	var names []string
-	for _, kind := range policy.Kinds() {
-		names = append(names, kind.Singular)
-	}
+	names := singulars()
 	cmd := &cobra.Command{
 		Use:   "delete TYPE NAME",
 		Short: "Delete a resource",
@@ -39,12 +37,7 @@ What others need is not deleted: a mesh that has Dataplanes, the secret of a CA 
 			if err := cobra.ExactArgs(2)(cmd, args); err != nil {
 				return err
 			}
-			if kind, ok := kindNamed(args[0]); !ok {
-				return fmt.Errorf("unknown TYPE %q: must be one of %s", args[0], strings.Join(names, ", "))
-			} else if force && kind.Type != policy.TypeSecret {
-				return fmt.Errorf("--force is for a %s only", secretKind().Singular)
-			}
-			return nil
+			return deletable(args[0], force)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, _ := kindNamed(args[0])
@@ -67,11 +60,7 @@ What others need is not deleted: a mesh that has Dataplanes, the secret of a CA 
 				fmt.Fprintf(c.stdout, "%s %q would be deleted\n", kind.Type, args[1])
 				return printChanges(c.stdout, changes)
 			}
-			if _, err := fmt.Fprintf(c.stdout, "deleted %s %q\n", kind.Type, args[1]); err != nil || !kind.InMesh {
-				return err
-			}
-			err = wait.wrote(policy.Key{Type: kind.Type, Mesh: mesh, Name: args[1]}, cp.version)
-			return errors.Join(err, wait.await(cmd.Context(), c, cp))
+			return c.deleted(cmd.Context(), cp, kind, mesh, args[1], &wait)
 		},
 	}
 	addMeshFlag(cmd, &mesh)
@@ -79,6 +68,33 @@ What others need is not deleted: a mesh that has Dataplanes, the secret of a CA 
 	wait.addFlags(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "delete a signing key although it is the last: all data plane tokens of the mesh end with it")
 	return cmd
+}
+
+// deletable is why nothing of what is called so could be deleted.
+func deletable(word string, force bool) error {
+	if kind, ok := kindNamed(word); !ok {
+		return fmt.Errorf("unknown TYPE %q: must be one of %s", word, strings.Join(singulars(), ", "))
+	} else if force && kind.Type != policy.TypeSecret {
+		return fmt.Errorf("--force is for a %s only", secretKind().Singular)
+	}
+	return nil
+}
+
+// deleted says that a resource was deleted, and waits until every proxy has that, if it was asked to.
+func (c *cli) deleted(ctx context.Context, cp *client, kind policy.Kind, mesh, name string, wait *waiting) error {
+	if _, err := fmt.Fprintf(c.stdout, "deleted %s %q\n", kind.Type, name); err != nil || !kind.InMesh {
+		return err
+	}
+	err := wait.wrote(policy.Key{Type: kind.Type, Mesh: mesh, Name: name}, cp.version)
+	return errors.Join(err, wait.await(ctx, c, cp))
+}
+
+// singulars are what the kinds are called on the command line.
+func singulars() (names []string) {
+	for _, k := range policy.Kinds() {
+		names = append(names, k.Singular)
+	}
+	return names
 }
 
 // kindNamed is the kind of which one is called so on the command line.
