@@ -1,5 +1,5 @@
 // Package doctor is what the doctors of the commands have in common: what a check has found, how all of it is told, and
-// how to look at addresses, clocks and ports from here.
+// how to look at addresses, clocks and ports from here, and whether a program of ours is ready.
 //
 // A doctor changes nothing. Whatever is looked at may be somebody else's, or in use.
 package doctor
