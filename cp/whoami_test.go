@@ -171,6 +171,16 @@ func TestEndsAreMetrics(t *testing.T) {
 	p.eventually("no root", func() bool { return p.metric(root) == 0 })
 }
 
+// asks has web-1 ask for its certificate with a new key, and take what it is given within a second. It is for a bubble.
+func asks(t *testing.T, s xds.Session) {
+	t.Helper()
+	s.Observe(xds.Event{Kind: xds.Subscribed, Type: xds.TypeSecret, Names: []string{identity},
+		Node: node(t, "default.web-1", csrOf(t, newSigner(t)))})
+	time.Sleep(time.Second)
+	synctest.Wait()
+	s.Snapshot()
+}
+
 // A proxy that does not ask for its next certificate in time is counted, and no longer when it has.
 func TestOverdueIsCounted(t *testing.T) {
 	t.Parallel()
@@ -183,13 +193,6 @@ func TestOverdueIsCounted(t *testing.T) {
 		w.put(parse(t, dataplane("web-1", "web")))
 		s := w.session(node(t, "default.web-1", nil))
 		defer s.Close(false)
-		ask := func() {
-			s.Observe(xds.Event{Kind: xds.Subscribed, Type: xds.TypeSecret, Names: []string{identity},
-				Node: node(t, "default.web-1", csrOf(t, newSigner(t)))})
-			time.Sleep(time.Second)
-			synctest.Wait()
-			s.Snapshot()
-		}
 		count := func(want int) {
 			t.Helper()
 			if got := w.core.Overdue(); got != want {
@@ -197,13 +200,13 @@ func TestOverdueIsCounted(t *testing.T) {
 			}
 		}
 		count(0)
-		ask()
+		asks(t, s)
 		count(0)
 		time.Sleep(49 * time.Minute)
 		count(0)
 		time.Sleep(3 * time.Minute)
 		count(1)
-		ask()
+		asks(t, s)
 		count(0)
 	})
 }
@@ -220,20 +223,13 @@ func TestFailureToIssueIsTold(t *testing.T) {
 		w.put(parse(t, dataplane("web-1", "web")))
 		s := w.session(node(t, "default.web-1", nil))
 		defer s.Close(false)
-		ask := func() {
-			s.Observe(xds.Event{Kind: xds.Subscribed, Type: xds.TypeSecret, Names: []string{identity},
-				Node: node(t, "default.web-1", csrOf(t, newSigner(t)))})
-			time.Sleep(time.Second)
-			synctest.Wait()
-			s.Snapshot()
-		}
-		ask()
+		asks(t, s)
 		id := w.core.Identity(key("web-1"))
 		if id.Renewal.Result != policy.RenewalOK || id.LastError != nil {
 			t.Errorf("%+v, error %+v", id.Renewal, id.LastError)
 		}
 		time.Sleep(2 * time.Hour)
-		ask()
+		asks(t, s)
 		id = w.core.Identity(key("web-1"))
 		if id.Renewal.Result != policy.RenewalFailed || id.LastError == nil || !strings.Contains(id.LastError.Reason, "it would have ended already") {
 			t.Errorf("with a CA that has ended: %+v, error %+v", id.Renewal, id.LastError)
