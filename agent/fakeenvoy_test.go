@@ -262,16 +262,17 @@ func (c *envoyClient) none(d time.Duration) {
 	}
 }
 
-// takeAll asks for everything and takes it.
+// takeAll asks for everything and takes it, in Envoy's order: for the secrets of listeners before it says that it has these.
 func (c *envoyClient) takeAll(secrets ...string) {
 	c.t.Helper()
 	c.ask(xds.TypeCluster)
 	c.ack(c.next(xds.TypeCluster))
 	c.ask(xds.TypeListener)
-	c.ack(c.next(xds.TypeListener))
+	listeners := c.next(xds.TypeListener)
 	if len(secrets) > 0 {
 		c.ask(xds.TypeSecret, secrets...)
 	}
+	c.ack(listeners)
 }
 
 // secret is the secret with that name, from as many responses as it takes. All are taken.

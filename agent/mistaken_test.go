@@ -41,13 +41,13 @@ func refusalWith(t *testing.T, domain, reason, message string, meta map[string]s
 func TestMistakeThatTheControlPlaneTells(t *testing.T) {
 	t.Parallel()
 	const fix = "make a new one with kumactl"
-	at := func(ahead time.Duration) map[string]string {
-		return map[string]string{mistake.MetaTime: time.Now().Add(ahead).UTC().Format(time.RFC3339), mistake.MetaFix: fix}
+	at := func(ahead time.Duration) func() string {
+		return func() string { return time.Now().Add(ahead).UTC().Format(time.RFC3339) }
 	}
 	for name, test := range map[string]struct {
 		domain, reason string
-		meta           map[string]string
-		code           mistake.Code // "" is none
+		clock          func() string // of the control plane, when it refuses
+		code           mistake.Code  // "" is none
 		says, next     string
 	}{
 		"revoked":             {"koguma", "KG0106", at(0), mistake.TokenRevoked, "token refused: bad", "kumactl generate dataplane-token --mesh default --name web-1 --tag kuma.io/service=web "},
@@ -55,7 +55,7 @@ func TestMistakeThatTheControlPlaneTells(t *testing.T) {
 		"a clock behind":      {"koguma", "KG0104", at(-time.Hour), mistake.ClocksDiffer, "the clock of the control plane is 1h0m", "date -u"},
 		"a clock ahead":       {"koguma", "KG0103", at(2 * time.Hour), mistake.ClocksDiffer, "s ahead of the one here", "date -u"},
 		"expired meanwhile":   {"koguma", "KG0103", at(0), mistake.TokenExpired, "token refused: bad", "kumactl generate "},
-		"no time that is one": {"koguma", "KG0103", map[string]string{mistake.MetaTime: "noon", mistake.MetaFix: fix}, mistake.TokenExpired, "bad", "kumactl generate "},
+		"no time that is one": {"koguma", "KG0103", func() string { return "noon" }, mistake.TokenExpired, "bad", "kumactl generate "},
 		"an unknown code":     {"koguma", "KG9999", at(0), "", "token refused: bad; " + fix, ""},
 		"not its business":    {"koguma", "KG0402", at(0), "", "token refused: bad; " + fix, ""},
 		"somebody else's":     {"example.com", "KG0106", at(0), "", "token refused: bad; " + fix, ""},
@@ -64,7 +64,8 @@ func TestMistakeThatTheControlPlaneTells(t *testing.T) {
 			t.Parallel()
 			cp := startCP(t)
 			cp.read(func() {
-				cp.refusal = refusalWith(t, test.domain, test.reason, "token refused: bad\x1b[31m; "+fix, test.meta)
+				cp.refusal = refusalWith(t, test.domain, test.reason, "token refused: bad\x1b[31m; "+fix,
+					map[string]string{mistake.MetaTime: test.clock(), mistake.MetaFix: fix})
 			})
 			err := start(t, config(t, cp)).wait()
 			if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), " [31m", ""), test.says) || strings.Contains(err.Error(), "\x1b") {
