@@ -233,7 +233,7 @@ func TestProvidedRefuses(t *testing.T) {
 	}{
 		"another's key":           {[2][]byte{root.certPEM(), other.keyPEM(t)}, "conf.key: secret \"default.ca-provided-key-ca-1\": it is not the key of the CA certificate"},
 		"expired":                 {alone(changed(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })), "conf.cert: inline: it expired at"},
-		"not yet valid":           {alone(changed(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })), "it is not valid before"},
+		"not yet valid":           {alone(changed(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) })), "it is not valid before"},
 		"no CA":                   {alone(changed(func(c *x509.Certificate) { c.IsCA = false })), "it is not a CA certificate"},
 		"a leaf":                  {alone(leaf), "it is not a CA certificate"},
 		"no keyCertSign":          {alone(changed(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign })), "lacks keyCertSign"},

@@ -149,7 +149,7 @@ func TestLoadCARefusesCertificate(t *testing.T) {
 		"no key usage":           {changed(func(c *x509.Certificate) { c.KeyUsage = 0 }), "lacks keyCertSign"},
 		"key usage not critical": {changed(looseCAKeyUsage), "not marked critical"},
 		"expired":                {changed(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) }), "it expired at"},
-		"not yet valid":          {changed(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), "not valid before"},
+		"not yet valid":          {changed(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }), "not valid before"},
 		"SHA-1":                  {changed(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }), "ECDSA-SHA1; use SHA-256"},
 		"unknown critical": {changed(func(c *x509.Certificate) {
 			c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
