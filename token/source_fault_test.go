@@ -76,7 +76,7 @@ func TestSourceKeepsTheLastGood(t *testing.T) {
 				}
 				next := fresh(t)
 				write(t, f.file, string(next))
-				f.becomes("a good one", next)
+				f.becomes("a good one", next, inBubble)
 			})
 		})
 	}
@@ -106,7 +106,7 @@ func TestSourceLosesTheSystemsHelp(t *testing.T) {
 			for range 2 {
 				next := fresh(t)
 				write(t, dir+"/token", string(next))
-				f.becomes("without help", next)
+				f.becomes("without help", next, onMachine)
 			}
 			if n := f.warnings("does not tell of changes"); n != 1 {
 				t.Errorf("%d warnings, want 1", n)
@@ -133,7 +133,7 @@ func TestSourceInABusyDirectory(t *testing.T) {
 	})
 	next := fresh(t)
 	write(t, dir+"/token", string(next))
-	f.becomes("beside others", next)
+	f.becomes("beside others", next, onMachine)
 	cancel()
 	busy.Wait()
 }
