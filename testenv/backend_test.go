@@ -185,9 +185,12 @@ func TestStepCAAway(t *testing.T) {
 			}
 			return nil
 		})
-		if !strings.Contains(m.CP.Output(), want) {
-			t.Errorf("the log does not say %q", want)
-		}
+		eventually(t, 2*time.Second, "the log to say so", func() error {
+			if !strings.Contains(m.CP.Output(), want) {
+				return fmt.Errorf("there is no %q", want)
+			}
+			return nil
+		})
 	}
 	if err := ca.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package testenv_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -205,9 +206,12 @@ func TestAdminServerFromAnotherMachine(t *testing.T) {
 	if _, err := client.run("type: Mesh\nname: m2\n", kumactl, "apply", "-f", "-"); err != nil {
 		t.Error(err)
 	}
-	if log := cp.Output(); !strings.Contains(log, `peer=10.77.0.2:`) || !strings.Contains(log, `certificate="CN=kumactl" fingerprint=`) {
-		t.Errorf("the log does not say who it was:\n%s", log)
-	}
+	eventually(t, 2*time.Second, "the log to say who it was", func() error {
+		if log := cp.Output(); !strings.Contains(log, `peer=10.77.0.2:`) || !strings.Contains(log, `certificate="CN=kumactl" fingerprint=`) {
+			return errors.New(log)
+		}
+		return nil
+	})
 	add := []string{kumactl, "config", "control-planes", "add", "--address", "http://cp.example:5681"}
 	client.refused("client certificate", append(add, "--name", "other", "--admin-client-cert", client.home+"/other.pem", "--admin-client-key", client.home+"/other.key")...)
 	client.must(append(add, "--name", "plain")...)

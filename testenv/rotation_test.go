@@ -139,9 +139,12 @@ func TestRotateCA(t *testing.T) {
 			return nil
 		})
 	}
-	if log := r.CP.Output(); strings.Count(log, `msg="trust of the mesh"`) != 1+4 {
-		t.Errorf("the log has %s", log)
-	}
+	eventually(t, 2*time.Second, "the log to have a line for each stage", func() error {
+		if got := strings.Count(r.CP.Output(), `msg="trust of the mesh"`); got != 1+4 {
+			return fmt.Errorf("it has %d", got)
+		}
+		return nil
+	})
 	r.unharmed()
 }
 

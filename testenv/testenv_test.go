@@ -3,6 +3,7 @@ package testenv_test
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,10 +107,14 @@ func TestFindSecretInProcess(t *testing.T) {
 	}
 	t.Cleanup(p.Kill)
 	for needle, want := range map[string]string{"canary-1": "argument list", "canary-2": "environment"} {
-		found, _, err := testenv.FindSecret(testenv.Places{PIDs: []int{p.PID()}}, needle)
-		if err != nil || len(found) != 1 || !strings.HasPrefix(found[0], want) {
-			t.Errorf("%s: found %q, %v, want it in the %s", needle, found, err, want)
-		}
+		// A process that has just become another program may have neither for a moment.
+		eventually(t, 5*time.Second, needle+" to be found in the "+want, func() error {
+			found, _, err := testenv.FindSecret(testenv.Places{PIDs: []int{p.PID()}}, needle)
+			if err != nil || len(found) != 1 || !strings.HasPrefix(found[0], want) {
+				return fmt.Errorf("found %q, %v", found, err)
+			}
+			return nil
+		})
 	}
 }
 
