@@ -23,16 +23,7 @@ func StartControlPlane(ctx context.Context, dir string, env ...string) (*Control
 	if err != nil {
 		return nil, err
 	}
-	p, err := Start(Command{Name: "kuma-cp", Path: path, Args: []string{"run"}, Dir: dir, Env: append([]string{
-		"KUMA_GENERAL_WORK_DIR=" + dir,
-		"KUMA_API_SERVER_HTTP_PORT=0",
-		"KUMA_DP_SERVER_INTERFACE=127.0.0.1",
-		"KUMA_DP_SERVER_PORT=0",
-		"KUMA_DIAGNOSTICS_SERVER_PORT=0",
-		"KUMA_ADMIN_SERVER_LOCAL_PORT=0",
-		"KUMA_INTER_CP_SERVER_INTERFACE=127.0.0.1",
-		"KUMA_INTER_CP_SERVER_PORT=0",
-	}, env...)})
+	p, err := Start(Command{Name: "kuma-cp", Path: path, Args: []string{"run"}, Dir: dir, Env: append(ControlPlaneEnv(dir), env...)})
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +33,20 @@ func StartControlPlane(ctx context.Context, dir string, env ...string) (*Control
 		return nil, err
 	}
 	return cp, nil
+}
+
+// ControlPlaneEnv is the environment of a control plane that keeps to dir, and to ports of this host that the kernel chooses.
+func ControlPlaneEnv(dir string) []string {
+	return []string{
+		"KUMA_GENERAL_WORK_DIR=" + dir,
+		"KUMA_API_SERVER_HTTP_PORT=0",
+		"KUMA_DP_SERVER_INTERFACE=127.0.0.1",
+		"KUMA_DP_SERVER_PORT=0",
+		"KUMA_DIAGNOSTICS_SERVER_PORT=0",
+		"KUMA_ADMIN_SERVER_LOCAL_PORT=0",
+		"KUMA_INTER_CP_SERVER_INTERFACE=127.0.0.1",
+		"KUMA_INTER_CP_SERVER_PORT=0",
+	}
 }
 
 // LastingAddresses is the part of a control plane's environment that gives it addresses which are the same after a restart.

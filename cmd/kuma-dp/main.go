@@ -25,11 +25,14 @@ func main() {
 }
 
 // harden keeps the key and the token in this process to itself: nobody else reads the files that it makes, and it leaves
-// no memory behind when it crashes.
+// no memory behind when it crashes. Nor does Envoy, which has the key as well: limits are inherited, and the other is not.
 func harden() error {
 	unix.Umask(0o077)
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot turn off core dumps: %w", err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("cannot turn off Envoy's core dumps: %w", err)
 	}
 	return nil
 }
