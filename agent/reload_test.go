@@ -77,11 +77,12 @@ func (r *rotated) uses(raw token.Raw) {
 	})
 }
 
-// soon fails the test if it is more than a second since begin, which is as long as a new token may take.
+// soon fails the test if it is long since begin: by the next try, say, and not at once. The second that a new token may take
+// is measured by the drill; a busy machine may need more.
 func soon(t *testing.T, begin time.Time) {
 	t.Helper()
-	if took := time.Since(begin); took > time.Second {
-		t.Errorf("took %v, want a second at most", took)
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("took %v, want 3s at most", took)
 	}
 }
 

@@ -208,7 +208,7 @@ func TestKeyFileChanges(t *testing.T) {
 		begin := time.Now()
 		change.do(public[then])
 		s.ended(codes.Unauthenticated, `signing key "k" of mesh "default" is another one now`)
-		if took := time.Since(begin); took > time.Second {
+		if took := time.Since(begin); took > 3*time.Second { // a second, and what a busy machine needs besides
 			t.Errorf("%s: it took %v", change.name, took)
 		}
 		p.turnedAway(by(now), "signature")

@@ -62,7 +62,7 @@ func TestAgentLeaves(t *testing.T) {
 	if testenv.Alive(envoy) {
 		t.Error("its Envoy is alive")
 	}
-	eventually(t, time.Second, "its Dataplane to be gone", func() error {
+	eventually(t, 5*time.Second, "its Dataplane to be gone", func() error {
 		if list := m.Kumactl("get", "dataplanes"); strings.Contains(list, "backend-1") {
 			return fmt.Errorf("there are\n%s", list)
 		}

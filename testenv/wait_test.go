@@ -35,7 +35,7 @@ func TestApplyWaits(t *testing.T) {
 	// Envoy's workers are a moment behind its ACK.
 	soon := func(want string) {
 		t.Helper()
-		eventually(t, 100*time.Millisecond, "a connection to be "+want, func() error {
+		eventually(t, time.Second, "a connection to be "+want, func() error {
 			if got := tcpAnswer(t.Context(), web.Out("db")); got != want {
 				return fmt.Errorf("it is %s", got)
 			}
