@@ -23,8 +23,9 @@ func (c *cli) applyCommand() *cobra.Command {
 		Long: `Create or change resources.
 
 Every document is read and checked first; if one is not as it should be, none is sent.
-Then they are sent one by one, in the order in which they stand. Only secrets that the backends of a Mesh refer to go before
-that Mesh; and if it is not there yet, it is created without mTLS before them, because secrets need a mesh to be in.
+Then they are sent one by one, in the order in which they stand. Only secrets that the backends of a Mesh refer to, and the
+permissions of a Mesh with mTLS, go before that Mesh, so that nobody is denied for a moment; and if it is not there yet, it is
+created without mTLS before them, because they need a mesh to be in.
 
 What is there already is replaced, whoever has changed it since: the last one wins.`,
 		Example: `  kumactl apply -f mesh.yaml

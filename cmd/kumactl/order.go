@@ -15,25 +15,25 @@ type step struct {
 	bare     bool
 }
 
-// inOrder is the order in which a control plane takes the resources: that in which they stand, but for a Mesh whose CA is in
-// secrets that come along. It needs those, and they need a mesh to be in, so they go before it, and before them the Mesh
-// without mTLS. That one goes only where there is none yet: nobody is in such a mesh, so nothing is sent in plaintext.
+// inOrder is the order in which a control plane takes the resources: that in which they stand, but for a Mesh with mTLS and
+// what it needs: the secrets that its CA is in, and its permissions, without which it would deny everybody for a moment.
+// They need a mesh to be in, so they go before it, and before them the Mesh without mTLS. That one goes only where there is
+// none yet: nobody is in such a mesh, so nothing is sent in plaintext.
 func inOrder(resources []policy.Resource) []step {
-	meshOf := map[policy.Key]*policy.Mesh{} // of the secrets that a Mesh among them refers to
+	meshOf := map[policy.Key]*policy.Mesh{} // of what a Mesh among them needs
 	for _, r := range resources {
 		m, ok := r.(*policy.Mesh)
 		if !ok {
 			continue
 		}
-		for _, name := range secretsOf(m) {
-			key := policy.Key{Type: policy.TypeSecret, Mesh: m.Name, Name: name}
+		for _, key := range needsOf(m, resources) {
 			if meshOf[key] == nil {
 				meshOf[key] = m
 			}
 		}
 	}
 	var steps []step
-	sent := map[*policy.Mesh]bool{} // with their secrets
+	sent := map[*policy.Mesh]bool{} // with what they need
 	for _, r := range resources {
 		m, ok := r.(*policy.Mesh)
 		if !ok {
@@ -50,20 +50,39 @@ func inOrder(resources []policy.Resource) []step {
 	return steps
 }
 
-// stepsOf are a Mesh and the secrets among the resources that it refers to.
+// stepsOf are a Mesh and those among the resources that it needs.
 func stepsOf(m *policy.Mesh, resources []policy.Resource, meshOf map[policy.Key]*policy.Mesh) []step {
-	var secrets []step
+	var needs []step
 	for _, r := range resources {
 		if meshOf[r.Metadata().Key()] == m {
-			secrets = append(secrets, step{resource: r})
+			needs = append(needs, step{resource: r})
 		}
 	}
-	if secrets == nil {
+	if needs == nil {
 		return []step{{resource: m}}
 	}
 	bare := *m
 	bare.MTLS = nil
-	return append(append([]step{{&bare, true}}, secrets...), step{resource: m})
+	return append(append([]step{{&bare, true}}, needs...), step{resource: m})
+}
+
+// needsOf are the keys of what a Mesh needs: the secrets of its backends, and if its mTLS is on, those of the resources that
+// say who may talk to whom in it.
+func needsOf(m *policy.Mesh, resources []policy.Resource) []policy.Key {
+	var keys []policy.Key
+	for _, name := range secretsOf(m) {
+		keys = append(keys, policy.Key{Type: policy.TypeSecret, Mesh: m.Name, Name: name})
+	}
+	if m.Enabled() == nil {
+		return keys
+	}
+	for _, r := range resources {
+		key := r.Metadata().Key()
+		if key.Mesh == m.Name && (key.Type == policy.TypeTrafficPermission || key.Type == policy.TypeMeshTrafficPermission) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // secretsOf are the names of the secrets that the backends of a Mesh refer to: each kind of backend has them at "secret" of
@@ -118,7 +137,7 @@ func (c *client) create(ctx context.Context, r policy.Resource) (created bool, e
 	return status == http.StatusCreated, err
 }
 
-// createBare creates a mesh for the secrets that its Mesh needs.
+// createBare creates a mesh for what its Mesh needs.
 func (c *cli) createBare(ctx context.Context, cp *client, r policy.Resource) error {
 	if there, err := cp.hasMesh(ctx, r.Metadata().Name); err != nil || there {
 		return err
@@ -127,7 +146,7 @@ func (c *cli) createBare(ctx context.Context, cp *client, r policy.Resource) err
 	if err != nil || !created {
 		return err
 	}
-	_, err = fmt.Fprintf(c.stdout, "resource type=%q mesh=%q name=%q Created without mTLS, for its secrets\n", policy.TypeMesh, "", r.Metadata().Name)
+	_, err = fmt.Fprintf(c.stdout, "resource type=%q mesh=%q name=%q Created without mTLS, for what it needs\n", policy.TypeMesh, "", r.Metadata().Name)
 	return err
 }
 

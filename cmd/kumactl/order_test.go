@@ -9,7 +9,7 @@ import (
 	"koguma/policy"
 )
 
-// Everything is sent once, in the order in which it stands, but that a Mesh comes after the secrets that it refers to.
+// Everything is sent once, in the order in which it stands, but that a Mesh with mTLS comes after what it needs.
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	docs := map[string]string{
@@ -19,7 +19,10 @@ func TestOrder(t *testing.T) {
 		"key":    "type: Secret\nmesh: m\nname: key\ndata: eA==\n",
 		"other":  "type: Secret\nmesh: m\nname: other\ndata: eA==\n",
 		"abroad": "type: Secret\nmesh: m2\nname: key\ndata: eA==\n",
-		"inline": "type: Mesh\nname: m\nmtls: {enabledBackend: a, backends: [{name: a, type: builtin}]}\n",
+		"permit": "type: TrafficPermission\nmesh: m\nname: p\nsources: [{match: {kuma.io/service: a}}]\ndestinations: [{match: {kuma.io/service: b}}]\n",
+		"merged": "type: MeshTrafficPermission\nmesh: m\nname: p\nspec: {targetRef: {kind: Mesh}, from: [{targetRef: {kind: Mesh}, default: {action: Allow}}]}\n",
+		"away":   "type: TrafficPermission\nmesh: m2\nname: p\nsources: [{match: {kuma.io/service: a}}]\ndestinations: [{match: {kuma.io/service: b}}]\n",
+		"inline": "type: Mesh\nname: m\nlabels: {a: b}\nmtls: {enabledBackend: a, backends: [{name: a, type: builtin}]}\n",
 		"mesh": "type: Mesh\nname: m\nlabels: {a: b}\nmtls: {enabledBackend: a, backends: [{name: a, type: provided, " +
 			"conf: {cert: {secret: cert}, key: {secret: key}}}]}\n",
 	}
@@ -33,6 +36,10 @@ func TestOrder(t *testing.T) {
 		{"plain cert key mesh", "plain bare cert key mesh"},
 		{"mesh key mesh", "bare key mesh mesh"},
 		{"key mesh key", "bare key key mesh"},
+		{"dp inline away permit other merged", "dp bare permit merged inline away other"},
+		{"permit inline", "bare permit inline"},
+		{"plain permit merged", "plain permit merged"},
+		{"mesh permit cert", "bare permit cert mesh"},
 	} {
 		names := map[policy.Resource]string{}
 		var in []policy.Resource
