@@ -50,7 +50,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"list", "[]", "must be an object, not a list"},
 		{"text", `"x"`, "must be an object, not text"},
 		{"truncated JSON", `{"s":`, "line 1, column 6: not JSON: the document ends too early"},
-		{"truncated JSON text", `{"s":"a`, "line 1, column 6: not JSON: the document ends too early"},
+		{"truncated JSON text", `{"s":"a`, "line 1, column 8: not JSON: the document ends too early"},
 		{"truncated JSON list", "{\n\"l\": [", "line 2, column 7: not JSON: the document ends too early"},
 		{"JSON comma", `{"s":"a",}`, "line 1, column 10: not JSON: invalid character '}'"},
 		{"JSON unquoted", `{s: a}`, "line 1, column 2: not JSON"},

@@ -11,132 +11,162 @@ import (
 	"unicode/utf8"
 )
 
-// jsonReader builds nodes from the tokens of one JSON document.
+// jsonReader builds nodes from a JSON document that encoding/json has found to be one, and UTF-8.
 type jsonReader struct {
-	data []byte
-	dec  *json.Decoder
-
-	// The place of the newest token. Tokens only ever move forward, so that all lines are counted once.
-	offset, line, col int
+	data      []byte
+	at        int // the next byte
+	line, col int // where that is
 }
 
-// parseJSON reads one JSON document, which begins at the line of its file.
+const tooDeep = "too many lists and objects within each other"
+
+// parseJSON reads one JSON document, which begins at the line of its file. Whether it is one encoding/json says, which reads
+// it without a word where anything stands; that is what it is read again for.
 func parseJSON(data []byte, line int) (*node, error) {
-	r := &jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: line, col: 1}
-	r.dec.UseNumber()
+	r := &jsonReader{data: data, line: line, col: 1}
+	if !json.Valid(data) {
+		return nil, r.fault()
+	}
 	n, err := r.value(0)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.token(); !errors.Is(err, io.EOF) {
-		return nil, r.at("there is more after the end of the document; only one is expected")
-	}
 	return n, nil
 }
 
-// token is the next token; the reader then stands at its beginning.
-func (r *jsonReader) token() (json.Token, error) {
-	start := int(r.dec.InputOffset())
-	t, err := r.dec.Token()
-	for start < len(r.data) && strings.IndexByte(" \t\r\n,:", r.data[start]) >= 0 {
-		start++
-	}
-	for r.offset < start {
-		c, size := utf8.DecodeRune(r.data[r.offset:])
-		r.offset += size
-		r.col++
-		if c == '\n' {
-			r.line++
-			r.col = 1
+// fault says what is wrong with a document that is not one JSON document.
+func (r *jsonReader) fault() *SyntaxError {
+	dec := json.NewDecoder(bytes.NewReader(r.data))
+	var first json.RawMessage
+	err := dec.Decode(&first)
+	syntax, ok := errors.AsType[*json.SyntaxError](err)
+	switch {
+	case ok:
+		r.skip(int(syntax.Offset) - 1) // the last byte that it read is one too many
+		if strings.HasSuffix(syntax.Error(), "exceeded max depth") {
+			return r.fail(tooDeep)
 		}
+		return r.fail("not JSON: " + syntax.Error())
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		r.skip(len(r.data))
+		return r.fail("not JSON: the document ends too early")
+	case err != nil:
+		return r.fail("not JSON: " + err.Error())
 	}
-	return t, err
+	r.skip(int(dec.InputOffset()))
+	r.space()
+	return r.fail("there is more after the end of the document; only one is expected")
 }
 
-func (r *jsonReader) at(reason string) *SyntaxError {
+func (r *jsonReader) fail(reason string) *SyntaxError {
 	return &SyntaxError{Line: r.line, Column: r.col, Reason: reason}
 }
 
-// next is the next token where there must be one.
-func (r *jsonReader) next() (json.Token, *SyntaxError) {
-	t, err := r.token()
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, r.at("not JSON: the document ends too early")
-	case err != nil:
-		return nil, r.at("not JSON: " + strings.TrimPrefix(err.Error(), "json: "))
+// skip goes on to a byte that stands later.
+func (r *jsonReader) skip(to int) {
+	passed := r.data[r.at:to]
+	if i := bytes.LastIndexByte(passed, '\n'); i >= 0 {
+		r.line += bytes.Count(passed, []byte("\n"))
+		r.col = 1
+		passed = passed[i+1:]
 	}
-	if _, ok := t.(string); ok && loneSurrogate(r.data[r.offset:r.dec.InputOffset()]) {
-		return nil, r.at("not JSON: the text has half a \\u surrogate pair")
+	r.col += utf8.RuneCount(passed)
+	r.at = to
+}
+
+// space passes over what has no meaning: blanks, and the commas and colons that encoding/json has found in their places.
+func (r *jsonReader) space() {
+	to := r.at
+	for to < len(r.data) && strings.IndexByte(" \t\r\n,:", r.data[to]) >= 0 {
+		to++
 	}
-	return t, nil
+	r.skip(to)
+}
+
+// word is the number, or the true, false or null that begins here.
+func (r *jsonReader) word() string {
+	to := r.at
+	for to < len(r.data) && strings.IndexByte(" \t\r\n,:]}", r.data[to]) < 0 {
+		to++
+	}
+	word := string(r.data[r.at:to])
+	r.skip(to)
+	return word
+}
+
+// text is the text that begins here.
+func (r *jsonReader) text() (string, *SyntaxError) {
+	to, escaped := r.at+1, false
+	for ; r.data[to] != '"'; to++ {
+		if r.data[to] == '\\' { // what is escaped may be a quote
+			to, escaped = to+1, true
+		}
+	}
+	to++
+	quoted := r.data[r.at:to]
+	text := string(quoted[1 : len(quoted)-1])
+	if escaped {
+		if loneSurrogate(quoted) {
+			return "", r.fail("not JSON: the text has half a \\u surrogate pair")
+		}
+		if err := json.Unmarshal(quoted, &text); err != nil {
+			return "", r.fail("not JSON: " + err.Error())
+		}
+	}
+	r.skip(to)
+	return text, nil
 }
 
 // value reads a value that stands within depth others.
-func (r *jsonReader) value(depth int) (*node, error) {
-	t, err := r.next()
-	if err != nil {
-		return nil, err
-	}
+func (r *jsonReader) value(depth int) (*node, *SyntaxError) {
+	r.space()
 	n := &node{line: r.line, col: r.col}
-	switch t := t.(type) {
-	case nil:
-		n.kind, n.text = kindNull, "null"
-	case bool:
-		n.kind, n.text = kindBool, strconv.FormatBool(t)
-	case json.Number:
-		n.kind, n.text = kindNumber, t.String()
-	case string:
-		n.kind, n.text = kindText, t
-	case json.Delim:
+	var err *SyntaxError
+	switch r.data[r.at] {
+	case '{', '[':
 		if depth >= maxDepth {
-			return nil, r.at("too many lists and objects within each other")
+			return nil, r.fail(tooDeep)
 		}
-		if t == '[' {
+		if r.data[r.at] == '{' {
+			n.kind = kindObject
+		} else {
 			n.kind = kindList
-			return n, r.list(n, depth+1)
 		}
-		n.kind = kindObject
-		return n, r.object(n, depth+1)
+		err = r.inner(n, depth+1)
+	case '"':
+		n.kind = kindText
+		n.text, err = r.text()
+	case 'n':
+		n.kind, n.text = kindNull, r.word()
+	case 't', 'f':
+		n.kind, n.text = kindBool, r.word()
+	default:
+		n.kind, n.text = kindNumber, r.word()
 	}
-	return n, nil
+	return n, err
 }
 
-func (r *jsonReader) list(n *node, depth int) error {
-	for r.dec.More() {
-		item, err := r.value(depth)
+// inner reads what is in a list or an object, with its brackets.
+func (r *jsonReader) inner(n *node, depth int) *SyntaxError {
+	r.skip(r.at + 1)
+	for r.space(); r.data[r.at] != ']' && r.data[r.at] != '}'; r.space() {
+		value, err := r.value(depth)
 		if err != nil {
 			return err
 		}
-		n.items = append(n.items, item)
-	}
-	return r.end()
-}
-
-func (r *jsonReader) object(n *node, depth int) error {
-	for r.dec.More() {
-		t, err := r.next()
-		if err != nil {
-			return err
+		if n.kind == kindList {
+			n.items = append(n.items, value)
+			continue
 		}
-		name, _ := t.(string) // the decoder lets nothing else through
-		key := &node{kind: kindText, text: name, line: r.line, col: r.col}
-		value, verr := r.value(depth)
-		if verr != nil {
-			return verr
+		key := value
+		if value, err = r.value(depth); err != nil {
+			return err
 		}
 		if err := n.add(key, value); err != nil {
 			return err
 		}
 	}
-	return r.end()
-}
-
-// end reads the closing bracket.
-func (r *jsonReader) end() error {
-	if _, err := r.next(); err != nil {
-		return err
-	}
+	r.skip(r.at + 1)
 	return nil
 }
 

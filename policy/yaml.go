@@ -161,7 +161,7 @@ func convert(y *yaml.Node, line, depth int) (*node, error) {
 	case y.Style&yaml.TaggedStyle != 0:
 		return nil, n.fail("tags (%s) are not allowed", y.Tag)
 	case y.Kind != yaml.ScalarNode && depth >= maxDepth:
-		return nil, n.fail("too many lists and objects within each other")
+		return nil, n.fail(tooDeep)
 	}
 	switch y.Kind {
 	case yaml.ScalarNode:
