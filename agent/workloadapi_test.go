@@ -287,7 +287,7 @@ func TestWorkloadAPIWithoutEnvoy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cp := startCP(t)
-			cp.life = 3 * time.Second
+			cp.life = 6 * time.Second
 			r, socket := withWorkloadAPI(t, config(t, cp))
 			e := r.envoy()
 			e.takeAll()
